@@ -1,0 +1,1 @@
+"""RewindLab's engine: scores, rewinding, attacks and their statistics. Never imports streamlit."""

@@ -1,0 +1,80 @@
+"""What an attack is: a frozen config whose fields are its parameters and whose call maps signals to scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+
+from core.config import Config
+
+
+@dataclass(frozen=True)
+class Signals:
+    """Everything attacks may look at for one target. N audited records, P population records, M references.
+
+    Membership itself is not here: an attack cannot look at the answer.
+    """
+
+    logits: np.ndarray
+    """[N, K] float32, outputs of the target."""
+    labels: np.ndarray
+    """[N] int."""
+    population_logits: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    """[P, K] outputs of the target on known non-members, disjoint from the audited records."""
+    population_labels: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    gradient_norms: np.ndarray | None = None
+    """[N] L2 norm of the loss gradient of each record over all weights."""
+    reference_phi: np.ndarray | None = None
+    """[M, N, Q] scaled logits of the audited records under the reference models, Q queries each."""
+    reference_in: np.ndarray | None = None
+    """[M, N] bool, whether reference m trained on record n."""
+    reference_population_phi: np.ndarray | None = None
+    """[M, P, Q] scaled logits of the population under the reference models."""
+
+    @cached_property
+    def phi(self) -> np.ndarray:
+        """[N] scaled logits."""
+        return scaled_logits(logits=self.logits, labels=self.labels)
+
+    @cached_property
+    def population_phi(self) -> np.ndarray:
+        """[P] scaled logits of the population."""
+        return scaled_logits(logits=self.population_logits, labels=self.population_labels)
+
+
+class Attack(Config):
+    """Base of all attacks. `kind` is the registry name; higher scores mean more likely a member."""
+
+    kind: str
+    title: ClassVar[str] = ""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Names of the optional Signals fields without which the attack does not apply."""
+
+    def is_compatible(self, signals: Signals) -> str | None:
+        """None where the attack applies, else the reason in words."""
+        for name in sorted(self.needs):
+            value = getattr(signals, name)
+            if value is None or len(value) == 0:
+                return f"{self.title or self.kind} needs {name.replace('_', ' ')}, which this audit did not collect"
+        return None
+
+    def __call__(self, signals: Signals) -> np.ndarray:
+        """[N] scores, higher = more likely a member."""
+        raise NotImplementedError
+
+
+def scaled_logits(*, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """φ = z_y − logsumexp over the other classes, [N] float32, computed in float64 from logits [N, K].
+
+    p_y = sigmoid(φ) and loss = softplus(−φ), without the rounding of p_y to 1 (Carlini 2022, §4).
+    """
+    z = np.asarray(logits, np.float64)
+    rows = np.arange(len(z))
+    own = z[rows, labels].copy()
+    z = z.copy()
+    z[rows, labels] = -np.inf
+    top = z.max(axis=1, initial=-np.inf, keepdims=True) if len(z) else z[:, :1]
+    return (own - (top[:, 0] + np.log(np.exp(z - top).sum(axis=1)))).astype(np.float32)
