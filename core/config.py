@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 
 class Config(BaseModel):
@@ -15,13 +21,66 @@ class BadInput(ValueError):
     """What a person gave cannot be used. The message is one line: what is wrong and what to do."""
 
 
-def explain(error: ValidationError, prefix: str = "") -> str:
-    """The first problems of a validation error as one line: field, value and allowed range."""
+def explain(error: ValidationError, model: type[Config] | None = None) -> str:
+    """The first problems of a validation error as one line: field, value and allowed range.
+
+    `model`: the config that was validated; with it the kinds of unions, which are no fields, are left out of names.
+    """
+    tags = kinds(model) if model else set()
     problems = []
     for item in error.errors(include_url=False)[:3]:
-        where = ".".join(str(part) for part in item["loc"]) or "config"
-        text = item["msg"].removeprefix("Value error, ")
-        value = "" if isinstance(item.get("input"), dict | list | tuple) else f" (got {item.get('input')!r})"
-        problems.append(f"{prefix}{where}: {text}{value}")
+        where = ".".join(str(part) for part in item["loc"] if part not in tags)
+        text = item["msg"].removeprefix("Value error, ").replace("Input should", "should")
+        if item["type"] == "union_tag_invalid":
+            where, text = f"{where}.kind", f"should be one of {item['ctx']['expected_tags']}"
+            value = f" (got {item['ctx']['tag']!r})"
+        elif item["type"] == "extra_forbidden":
+            text, value = "there is no such field", ""
+        else:
+            value = "" if isinstance(item.get("input"), dict | list | tuple) else f" (got {item.get('input')!r})"
+        problems.append(f"{where}: {text}{value}" if where else text)
     more = len(error.errors()) - len(problems)
     return "; ".join(problems) + (f"; and {more} more" if more > 0 else "")
+
+
+def fields(model: type[Config], prefix: str = "") -> Iterator[tuple[str, str, FieldInfo, Any]]:
+    """(dotted name, for which kind, field, default) of every setting below a config model, kinds flattened."""
+    for name, field in model.model_fields.items():
+        path = prefix + name
+        configs = configs_in(field.annotation)
+        optional = type(None) in typing.get_args(field.annotation)
+        if not configs or optional:
+            yield path, "", field, field.default
+        if configs and any("kind" in c.model_fields for c in configs):
+            kinds = [kind for c in configs for kind in typing.get_args(c.model_fields["kind"].annotation)]
+            note = FieldInfo(annotation=str, description=f"{field.description} One of: {', '.join(kinds)}.")
+            yield f"{path}.kind", "", note, getattr(field.default, "kind", None)
+        seen: set[str] = {f"{path}.kind"}
+        for config in configs:
+            only = "" if len(configs) == 1 else str(typing.get_args(config.model_fields["kind"].annotation)[0])
+            for inner, kind, f, default in fields(config, f"{path}."):
+                if inner not in seen:
+                    seen.add(inner)
+                    shared = sum(inner.removeprefix(f"{path}.").split(".")[0] in c.model_fields for c in configs) > 1
+                    yield inner, kind or ("" if shared else only), f, default
+
+
+def configs_in(annotation: Any) -> list[type[Config]]:
+    """The config classes in an annotation: itself, or those of a union."""
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return [annotation]
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated or origin in (typing.Union, types.UnionType):
+        return [c for part in typing.get_args(annotation) for c in configs_in(part)]
+    return []
+
+
+def kinds(model: type[Config]) -> set[str]:
+    """All values that `kind` takes anywhere below a config model."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        if name == "kind":
+            found |= set(typing.get_args(field.annotation))
+        for config in configs_in(field.annotation):
+            found |= kinds(config)
+    return found

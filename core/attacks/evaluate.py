@@ -1,0 +1,47 @@
+"""What one attack achieved on one target, as one flat row of a table."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+
+from core.metrics import auc, paired_delong, tpr_at_fpr
+
+FALSE_POSITIVE_RATES = {"tpr_01": 0.01, "tpr_001": 0.001}
+"""Column prefix of each target FPR: 1 % and 0.1 %."""
+
+
+def evaluate(*, scores: np.ndarray, is_member: np.ndarray, level: float = 0.95) -> dict[str, float | int | bool | None]:
+    """One row: AUC and TPR at 1 % and 0.1 % FPR, each with its counts, interval and certified value.
+
+    Columns: auc, auc_low, auc_high, members, non_members; and for each prefix p of tpr_01 (1 %) and tpr_001 (0.1 %):
+    p, p_low, p_high, p_true_positives, p_false_positives, p_resolvable, p_certified, p_certified_low,
+    p_certified_high, p_certified_true_positives, p_certified_false_positives (None where n₀ cannot certify it).
+    """
+    area = auc(scores=scores, is_member=is_member, level=level)
+    row: dict[str, float | int | bool | None] = {"auc": area.value, "auc_low": area.low, "auc_high": area.high}
+    for prefix, fpr in FALSE_POSITIVE_RATES.items():
+        found = tpr_at_fpr(scores=scores, is_member=is_member, fpr=fpr, level=level)
+        row |= {"members": found.members, "non_members": found.non_members}
+        row |= {
+            prefix: found.tpr,
+            f"{prefix}_low": found.low,
+            f"{prefix}_high": found.high,
+            f"{prefix}_true_positives": found.true_positives,
+            f"{prefix}_false_positives": found.false_positives,
+            f"{prefix}_resolvable": found.resolvable,
+            f"{prefix}_certified": found.certified_tpr,
+            f"{prefix}_certified_low": found.certified_low,
+            f"{prefix}_certified_high": found.certified_high,
+            f"{prefix}_certified_true_positives": found.certified_true_positives,
+            f"{prefix}_certified_false_positives": found.certified_false_positives,
+        }
+    return row
+
+
+def compare(
+    *, before_scores: np.ndarray, after_scores: np.ndarray, is_member: np.ndarray, level: float = 0.95
+) -> dict[str, float]:
+    """AUC after minus before on the same records: difference, low, high, p_value, z (paired DeLong)."""
+    return asdict(paired_delong(before=before_scores, after=after_scores, is_member=is_member, level=level))

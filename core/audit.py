@@ -1,0 +1,134 @@
+"""The audit of one model: attack scores per record, their statistics, and what a page shows of them. Free of torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from core.attacks import ATTACKS, Signals, compare, evaluate
+from core.attacks.thresholds import ThresholdAttack
+from core.config import BadInput, Config
+from core.metrics import auc, clopper_pearson, roc, table, thin
+
+AttackName = Literal["loss", "confidence", "mentr", "entropy", "top1", "correctness", "gradient_norm"]
+
+
+class AuditConfig(Config):
+    """Which membership inference attacks are run against the models."""
+
+    attacks: tuple[AttackName, ...] = ("loss", "mentr", "entropy", "top1", "correctness", "gradient_norm")
+    """Attacks, the first is the headline of figures and tables."""
+    class_conditional: bool = False
+    """Threshold attacks compare a record with known non-members (the population set) of its own class."""
+    gradient_records: int = Field(1000, ge=0, le=1_000_000)
+    """Members, and as many non-members, whose loss gradients are computed (white-box attack and layer risk); 0: none.
+    The cost is that of one backward pass per record."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Tables of one audit."""
+
+    records: pd.DataFrame
+    """One row per audited record: member, canary, label, prediction, loss, phi and one score_* column per attack."""
+    attacks: pd.DataFrame
+    """One row per attack and group ("all", "canaries"): the columns of `core.attacks.evaluate`, or `reason`."""
+    curves: pd.DataFrame
+    """Thinned ROC curves: attack, fpr, tpr."""
+    risk: pd.DataFrame
+    """One row per region: auc of −‖∂l/∂θ_region‖ with its interval and counts."""
+    metrics: dict
+    """train_/test_ accuracy (with _low, _high) and loss, counts."""
+
+
+def audit(
+    *,
+    records: pd.DataFrame,
+    signals: Signals,
+    gradients: np.ndarray,
+    regions: list[str],
+    config: AuditConfig,
+) -> Audit:
+    """Run the attacks of `config` on one target.
+
+    records: row per audited record with member (bool), canary (bool), label. signals: same order. gradients
+    [N, R]: per-region gradient norms, nan where not computed. Attacks are scored on the records that have a score.
+    """
+    member, canary = records["member"].to_numpy(bool), records["canary"].to_numpy(bool)
+    loss = np.logaddexp(0.0, -signals.phi.astype(np.float64))
+    records = records.assign(prediction=signals.logits.argmax(1), loss=loss, phi=signals.phi)
+    rows, curves = [], []
+    for name in dict.fromkeys(config.attacks):
+        kind = ATTACKS[name]
+        conditional = {"class_conditional": config.class_conditional} if issubclass(kind, ThresholdAttack) else {}
+        attack = kind(**conditional)  # type: ignore[arg-type]
+        reason = attack.is_compatible(signals)
+        row = {"attack": name, "title": attack.title, "adaptive": "needs no reference models"}
+        if reason:
+            rows.append({**row, "group": "all", "reason": reason})
+            continue
+        scores = attack(signals)
+        records[f"score_{name}"] = scores
+        for group, chosen in {"all": np.ones(len(member), bool), "canaries": canary}.items():
+            chosen = chosen & np.isfinite(scores)
+            if (chosen & member).any() and (chosen & ~member).any():
+                rows.append({**row, "group": group, **evaluate(scores=scores[chosen], is_member=member[chosen])})
+        known = np.isfinite(scores)
+        curve = table(thin(roc(scores=scores[known], is_member=member[known])))
+        curves.append(curve.assign(attack=name))
+    return Audit(
+        records=records,
+        attacks=pd.DataFrame(rows),
+        curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame({"fpr": [], "tpr": [], "attack": []}),
+        risk=region_risk(gradients=gradients, is_member=member, regions=regions),
+        metrics=accuracy(records),
+    )
+
+
+def region_risk(*, gradients: np.ndarray, is_member: np.ndarray, regions: list[str]) -> pd.DataFrame:
+    """AUC of the negated gradient norm of each region, DeLong interval; empty where no gradients were computed.
+
+    Columns: region, auc, low, high, members, non_members.
+    """
+    rows = []
+    for region, norms in zip(regions, gradients.T, strict=True):
+        known = np.isfinite(norms)
+        if (known & is_member).any() and (known & ~is_member).any():
+            area = auc(scores=-norms[known], is_member=is_member[known])
+            counts = {"members": int((known & is_member).sum()), "non_members": int((known & ~is_member).sum())}
+            rows.append({"region": region, "auc": area.value, "low": area.low, "high": area.high, **counts})
+    return pd.DataFrame(rows, columns=["region", "auc", "low", "high", "members", "non_members"])
+
+
+def accuracy(records: pd.DataFrame) -> dict:
+    """Accuracy (fraction, Clopper–Pearson interval) and mean loss (nats) on members ("train") and non-members."""
+    out: dict = {}
+    for name, part in (("train", records[records["member"]]), ("test", records[~records["member"]])):
+        correct = int((part["prediction"] == part["label"]).sum())
+        found = clopper_pearson(correct, len(part))
+        out |= {f"{name}_accuracy": found.value, f"{name}_accuracy_low": found.low, f"{name}_accuracy_high": found.high}
+        out |= {f"{name}_loss": float(part["loss"].mean()), f"{name}_records": len(part)}
+    return out
+
+
+def paired(before: pd.DataFrame, after: pd.DataFrame, attacks: list[str]) -> pd.DataFrame:
+    """Paired DeLong test of every attack scored in both audits, on the records scored in both.
+
+    Columns: attack, difference (AUC after − before), low, high, p_value, z.
+    """
+    if not before["record"].equals(after["record"]):
+        raise BadInput("the two audits are not on the same records, they cannot be compared pairwise")
+    member = before["member"].to_numpy(bool)
+    rows = []
+    for name in attacks:
+        column = f"score_{name}"
+        if column in before and column in after:
+            a, b = before[column].to_numpy(float), after[column].to_numpy(float)
+            known = np.isfinite(a) & np.isfinite(b)
+            test = compare(before_scores=a[known], after_scores=b[known], is_member=member[known])
+            rows.append({"attack": name, **test})
+    return pd.DataFrame(rows, columns=["attack", "difference", "low", "high", "p_value", "z"])

@@ -1,0 +1,153 @@
+"""The command line: one flag per config field, read off the config models, so that it can never fall behind them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import typing
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic.fields import FieldInfo
+
+from core.config import BadInput, Config, fields
+from core.experiment import Experiment, run
+from core.experiment import parse as validated
+from core.jobs import run_job
+from core.progress import Cancelled, TerminalProgress
+from core.report import text
+from core.store import Store, read_json
+
+EXAMPLE = "python -m core run --data.members 400 --defence.fraction 0.01 --defence.finetune.objective.kind ce"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 failed, 2 bad input (one line on stderr), 130 cancelled."""
+    given = _parser().parse_args(arguments)
+    try:
+        store = Store(given.store)
+        if given.job:
+            # a config that cannot be read must fail as a job does, where the page can see it
+            return run_job(store, given.job, lambda progress: _discard(run(parse(given), store, progress)))
+        return _run(parse(given), store, given.json)
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def parse(given: argparse.Namespace) -> Experiment:
+    """The experiment from defaults, then the JSON file, then the flags. Raises BadInput."""
+    value = Experiment().model_dump(mode="json")
+    if given.config:
+        value = merge(value, _read(given.config))
+    flags = {k[1:]: v for k, v in vars(given).items() if k.startswith(".") and v is not None}
+    return validated(merge(value, nested({k: None if v is NONE else v for k, v in flags.items()})))
+
+
+def merge(old: Any, new: Any) -> Any:
+    """`new` laid over `old`; where the kind changes nothing of the old kind stays."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    if new.get("kind", old.get("kind")) != old.get("kind"):
+        return new
+    return old | {name: merge(old.get(name), value) for name, value in new.items()}
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """{"a.b": 1} → {"a": {"b": 1}}."""
+    out: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, last = path.split(".")
+        place = out
+        for part in parents:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise BadInput(f"--{path} does not go with switching {part} off")
+        place[last] = value
+    return out
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = Parser(prog="python -m core", description="RewindLab's engine on the command line.")
+    command = top.add_subparsers(required=True, metavar="command").add_parser(
+        "run",
+        help="run one experiment",
+        description=f"Train, score, rewind, fine-tune and attack. Without flags: the demo. Example: {EXAMPLE}",
+        allow_abbrev=False,
+    )
+    command.add_argument("config", nargs="?", type=Path, help="JSON file of an experiment; flags override it")
+    command.add_argument("--store", help="folder of results (default: REWINDLAB_STORE, else runs/)")
+    command.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+    command.add_argument("--job", help=argparse.SUPPRESS)
+    for path, kind, field, default in fields(Experiment):
+        where = f"[{kind}] " if kind else ""
+        shown = (
+            ""
+            if default is None or isinstance(default, Config) or repr(default) == "PydanticUndefined"
+            else f" (default: {default})"
+        )
+        text_ = f"{where}{field.description or ''}{shown}".replace("%", "%%")
+        command.add_argument(f"--{path}", dest=f".{path}", metavar="…", type=_reader(field), help=text_)
+    return top
+
+
+def _reader(field: FieldInfo):
+    """How a flag's text becomes the value that the config then checks: lists by comma, JSON objects, `none`."""
+    kinds = (field.annotation, *typing.get_args(field.annotation))
+    origins = {typing.get_origin(kind) for kind in kinds}
+
+    def read(value: str) -> Any:
+        if type(None) in kinds and value.lower() in ("none", "null", ""):
+            return NONE
+        if tuple in origins:
+            return [part.strip() for part in value.split(",") if part.strip()]
+        if dict in origins:
+            return json.loads(value)
+        return value
+
+    read.__name__ = "JSON object" if dict in origins else "value"
+    return read
+
+
+NONE = object()
+"""Stands for an explicit `none` on the command line, where None means that the flag was not given."""
+
+
+def _run(experiment: Experiment, store: Store, as_json: bool) -> int:
+    progress = TerminalProgress()
+    try:
+        summary = run(experiment, store, progress)
+    except (KeyboardInterrupt, Cancelled):
+        progress.close()
+        print("cancelled; finished stages are kept", file=sys.stderr)
+        return 130
+    finally:
+        progress.close()
+    print(text(summary))
+    if as_json:
+        print(json.dumps(summary))
+    return 0
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = read_json(path)
+    except FileNotFoundError:
+        raise BadInput(f"there is no file {path}") from None
+    except (ValueError, OSError) as error:
+        raise BadInput(f"{path} is not a readable JSON file: {error}") from None
+    if not isinstance(value, dict):
+        raise BadInput(f"{path} must hold a JSON object with the experiment's fields")
+    return value
+
+
+def _discard(_: Any) -> None:
+    """A job's result is in the store, nobody reads it from here."""

@@ -1,0 +1,35 @@
+"""From a config to its source, and the fingerprint of the files behind it."""
+
+from __future__ import annotations
+
+import hashlib
+
+from core.config import BadInput
+from core.data.builtin import load_digits, load_torchvision
+from core.data.config import DataConfig, Digits, ImageParquet, TableParquet, TorchvisionData
+from core.data.images import load_images
+from core.data.source import Source, existing_file
+from core.data.tables import load_table
+
+
+def load(config: DataConfig) -> Source:
+    """Labels of all records now, pixels and features when rows are asked for; BadInput for a file that is no use."""
+    match config:
+        case Digits():
+            return load_digits()
+        case TorchvisionData():
+            return load_torchvision(config)
+        case ImageParquet():
+            return load_images(config)
+        case TableParquet():
+            return load_table(config)
+    raise BadInput(f"unknown kind of data: {type(config).__name__}")
+
+
+def fingerprint(config: DataConfig) -> dict[str, str]:
+    """SHA-256 of each file a person brought, by name: belongs in the hash of what is computed from it."""
+    digests = {}
+    for path in config.files():
+        with existing_file(path, "the file named in the data config").open("rb") as file:
+            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests

@@ -1,0 +1,54 @@
+"""RelaxLoss (Chen, Yu and Fritz, ICLR 2022): hold the training loss at a target so that members do not stand out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from core.defenses.base import Objective, Step
+
+if TYPE_CHECKING:
+    import torch
+
+
+class RelaxLoss(Objective):
+    """RelaxLoss: holds the training loss at a target α, by gradient ascent and by flattening the wrong classes.
+
+    Batch cross-entropy L. On even epochs the loss is |L − α|. On odd epochs it is L while L > α, and else a
+    flattening step. `official` follows the authors' code: the mean over the batch of
+    (1 − correct)·softCE(z, q) − l, epochs counted from 0. `flatten-all` uses softCE on every record, has no −l
+    term, and counts epochs from 1. q keeps min(p_y, upper) on the label and shares the rest evenly; gradients
+    flow through q in both.
+    """
+
+    title: ClassVar[str] = "RelaxLoss"
+    kind: Literal["relaxloss"] = "relaxloss"
+    alpha: float = Field(0.5, ge=0, le=20)
+    """Target loss α in nats. Authors: CIFAR-10 0.4 to 1.0, CIFAR-100 0.5 to 3.0, Purchase 0.8."""
+    upper: float = Field(1.0, gt=0, le=1)
+    """Highest probability a flattened label keeps. Authors: 1 for images, 0.3 for Purchase, 0.1 for Texas."""
+    variant: Literal["official", "flatten-all"] = "official"
+    """The authors' code, or the variant probably used in the CWRF line of papers."""
+
+    def loss(self, step: Step) -> torch.Tensor:
+        import torch
+        import torch.nn.functional as F
+
+        z = step.logits.float()
+        l_B = F.cross_entropy(z, step.y, reduction="none")
+        loss = l_B.mean()
+        official = self.variant == "official"
+        epoch = step.epoch if official else step.epoch + 1
+        if epoch % 2 == 0:
+            return (loss - self.alpha).abs()
+        if loss > self.alpha:
+            return loss
+        own = F.one_hot(step.y, z.shape[1]).to(z.dtype)
+        p_y = z.softmax(1).gather(1, step.y[:, None]).clamp(max=self.upper)
+        q_BK = own * p_y + (1 - own) * (1 - p_y) / (z.shape[1] - 1)
+        soft_B = -(q_BK * F.log_softmax(z, 1)).sum(1)
+        if not official:
+            return soft_B.mean()
+        wrong = (z.argmax(1) != step.y).to(z.dtype)
+        return torch.mean(wrong * soft_B - l_B)

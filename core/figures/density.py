@@ -1,0 +1,61 @@
+"""Learnability against vulnerability, weight by weight, as a density."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+
+from core.figures.layout import color_bar, decades, empty, finish, note, percent_decades
+from core.figures.numbers import correlation, weights
+from core.figures.palette import COUNTS
+
+
+def score_density(grid: Mapping[str, np.ndarray], pearson: float | None = None, of: str = "all weights") -> go.Figure:
+    """2-D density of the two scores on log-log axes, colour logarithmic in the number of weights.
+
+    `grid` holds x_edges [X+1] (log10 learnability), y_edges [Y+1] (log10 vulnerability) and counts [X, Y], as
+    `numpy.histogram2d` returns them. `pearson` is the correlation of the scores themselves (not of their logs) over
+    the weights named by `of`.
+    """
+    x_title, y_title = "learnability score (log scale)", "vulnerability score (log scale)"
+    counts = np.asarray(grid["counts"], float)
+    if counts.size == 0 or counts.sum() == 0:
+        return empty("No scores yet.", x=x_title, y=y_title)
+    x_edges, y_edges = np.asarray(grid["x_edges"], float), np.asarray(grid["y_edges"], float)
+    ticks, _ = percent_decades(1, max(10.0, counts.max()))
+    fig = go.Figure(
+        go.Heatmap(
+            x=x_edges,
+            y=y_edges,
+            z=np.where(counts > 0, np.log10(np.maximum(counts, 1)), np.nan).T,
+            zmin=0,
+            colorscale=COUNTS,
+            customdata=counts.T,
+            hovertemplate="learnability 10^%{x:.1f}<br>vulnerability 10^%{y:.1f}<br>%{customdata:,} weights"
+            "<extra></extra>",
+            hoverongaps=False,
+            colorbar=color_bar(
+                "weights per cell",
+                tickvals=np.log10(ticks),
+                ticktext=[weights(tick).removesuffix(".0").replace(".0 ", " ") for tick in ticks],
+            ),
+        )
+    )
+    told = f"Pearson r = {correlation(pearson)}" if pearson is not None else ""
+    if told:
+        note(fig, f"<b>{told}</b><br>{of}", x=0.02, xref="paper", y=0.98, yref="paper", yanchor="top")
+    finish(
+        fig,
+        caption="The narrower the band along the diagonal, the more the weights a model learns with are the ones that "
+        f"give its members away{f' ({told} over {of})' if told else ''}.",
+        x=x_title,
+        y=y_title,
+        height=440,
+        legend=False,
+    )
+    decades(fig, x_edges[0], x_edges[-1])
+    decades(fig, y_edges[0], y_edges[-1], axis="y")
+    fig.update_yaxes(showgrid=True)
+    return fig

@@ -1,0 +1,62 @@
+"""Loss and accuracy over the epochs, redrawn while a model trains."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from core.figures.layout import empty, finish, percent_axis
+from core.figures.numbers import plain, points
+from core.figures.palette import SPLITS
+
+_Y_TITLES = {"loss": "mean loss (nats)", "accuracy": "accuracy"}
+
+
+def curves(log: pd.DataFrame, value: Literal["loss", "accuracy"]) -> go.Figure:
+    """One line per split from columns epoch (from 1), split ("members", "non-members"), loss (nats), accuracy."""
+    if log.empty:
+        return empty("The first epoch is under way.", x="epoch", y=_Y_TITLES[value])
+    fig = go.Figure()
+    for split, ink in SPLITS.items():
+        part = log[log["split"] == split].sort_values("epoch")
+        if part.empty:
+            continue
+        shown = "%{y:.1%}" if value == "accuracy" else "%{y:.3f}"
+        fig.add_trace(
+            go.Scatter(
+                x=part["epoch"],
+                y=part[value],
+                # markers repeat the meaning of the colour, but on long runs they would be all one sees
+                mode="lines+markers" if len(part) <= 60 else "lines",
+                name=split,
+                line={"color": ink.color, "width": 2, "dash": ink.dash},
+                marker={"symbol": ink.symbol, "size": 6},
+                hovertemplate=f"{split}, epoch %{{x}}: {shown}<extra></extra>",
+            )
+        )
+    finish(fig, caption=_caption(log, value), x="epoch", y=_Y_TITLES[value], height=300)
+    last = int(log["epoch"].max())
+    fig.update_xaxes(tickformat="d", nticks=10, **({"dtick": 1} if last <= 8 else {}))
+    fig.update_yaxes(showgrid=True, rangemode="tozero")
+    if value == "accuracy":
+        fig.update_yaxes(range=[0, 1.03])
+        percent_axis(fig, "y", 0, 1, most=5)
+    return fig
+
+
+def _caption(log: pd.DataFrame, value: str) -> str:
+    last = log[log["epoch"] == log["epoch"].max()].set_index("split")[value]
+    if not set(SPLITS) <= set(last.index):
+        return "Members are the records the model trains on."
+    if value == "loss":
+        gap = f"{plain(float(last['non-members'] - last['members']))} nats higher in loss"
+    else:
+        gap = f"{points(float(last['non-members'] - last['members']))} in accuracy"
+    return (
+        f"After epoch {int(log['epoch'].max())} non-members are {gap} than members: membership attacks live on this gap."
+        if value == "loss"
+        else f"After epoch {int(log['epoch'].max())} non-members are {gap} from members: membership attacks live on "
+        "this gap."
+    )

@@ -1,0 +1,39 @@
+"""What an attack achieved, with intervals: ROC, AUC, TPR at low FPR, balanced accuracy, empirical ε, several seeds.
+
+Everywhere: scores are [N], higher = more likely a member; is_member is [N] bool; torch is never needed.
+"""
+
+from core.metrics.across_seeds import bootstrap, mean_interval
+from core.metrics.auc import Paired, auc, paired_delong
+from core.metrics.balanced import Balanced, balanced_accuracy, best_balanced_accuracy, best_threshold
+from core.metrics.epsilon import Epsilon, empirical_epsilon, epsilon_lower_bound, one_run_audit, one_run_epsilon
+from core.metrics.intervals import Interval, clopper_pearson, wilson
+from core.metrics.low_fpr import LowFpr, allowed_false_positives, tpr_at_fpr
+from core.metrics.roc import Roc, roc, table, thin
+
+__all__ = [
+    "Balanced",
+    "Epsilon",
+    "Interval",
+    "LowFpr",
+    "Paired",
+    "Roc",
+    "allowed_false_positives",
+    "auc",
+    "balanced_accuracy",
+    "best_balanced_accuracy",
+    "best_threshold",
+    "bootstrap",
+    "clopper_pearson",
+    "empirical_epsilon",
+    "epsilon_lower_bound",
+    "mean_interval",
+    "one_run_audit",
+    "one_run_epsilon",
+    "paired_delong",
+    "roc",
+    "table",
+    "thin",
+    "tpr_at_fpr",
+    "wilson",
+]

@@ -1,0 +1,37 @@
+"""The summary of an experiment as a readable table, for a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def text(summary: dict[str, Any]) -> str:
+    """Lines of before against after, with intervals, and the paired test of each attack."""
+    from core.figures import numbers as n
+
+    before, after = summary["before"], summary["after"]
+    weights = summary["weights"]
+    head = f"experiment {summary['experiment']}: {summary['dataset']}, {summary['model']}"
+    head += f", {n.count(weights['count'])} weights"
+    if after:
+        head += f", {n.count(weights['rewound'])} rewound"
+    pearson = ", ".join(f"{kind} {n.correlation(value)}" for kind, value in weights["pearson"].items())
+    rows = [("", "before", "after", "after − before")]
+    for name, words in (("train", "accuracy on members"), ("test", "accuracy on non-members")):
+        cells = [
+            n.accuracy(*(side[f"{name}_accuracy{end}"] for end in ("", "_low", "_high"))) if side else n.MISSING
+            for side in (before, after)
+        ]
+        change = n.points(after[f"{name}_accuracy"] - before[f"{name}_accuracy"]) if after else ""
+        rows.append((words, *cells, change))
+    for attack, found in before["attacks"].items():
+        pair = [found, after["attacks"].get(attack) if after else None]
+        cells = [n.auc(f["auc"], f["auc_low"], f["auc_high"]) if f else n.MISSING for f in pair]
+        test = summary["paired"].get(attack)
+        change = f"{n.auc(test['difference'], test['low'], test['high'])} {n.p_value(test['p_value'])}" if test else ""
+        rows.append((f"AUC {attack}", *cells, change))
+        cells = [n.accuracy(f["tpr_at_fpr"]["0.01"]) if f else n.MISSING for f in pair]
+        rows.append((f"  TPR at 1 % FPR, {found['members']} + {found['non_members']} records", *cells, ""))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([head, f"learnability against vulnerability, Pearson: {pearson}", "", *lines, ""])

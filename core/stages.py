@@ -1,0 +1,288 @@
+"""What each stage computes and writes: pipelines and audits between two folders of the store.
+
+Every function takes (build, experiment, key). Files: weights as safetensors, tables as Parquet, the rest as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+
+from core import audit as audits
+from core.attacks import Signals
+from core.attacks.gradients import region_gradient_norms
+from core.config import BadInput
+from core.data import Dataset
+from core.data import build as build_dataset
+from core.data.to_tensors import tensors
+from core.defenses import CrossEntropy
+from core.experiment import Experiment
+from core.importance import statistics
+from core.importance.index import ScoreIndex
+from core.importance.vulnerability import PVE
+from core.models import checkpoints
+from core.models.regions import describe, regions
+from core.pipeline import Records, Rewound, Trained, finetune, make, rewind_weights, state_of
+from core.pipeline import train as train_pipeline
+from core.store import Build, read_json, write_json
+from core.training.device import device
+from core.training.loop import predict
+
+
+def data(b: Build, e: Experiment, key: str) -> None:
+    """records.safetensors and dataset.json: the selected records, their labels, flips and splits."""
+    b.update(0, 1, "reading records")
+    build_dataset(e.data).save(b.folder)
+
+
+def train(b: Build, e: Experiment, key: str) -> None:
+    """initial, final and scores safetensors, layers and log Parquet of one training run."""
+    dataset = Dataset.read(b.inputs["data"])
+    e.model.fits(dataset.shape)
+    model = make(e.model, dataset.shape, len(dataset.classes), e.seed)
+    if "load" in b.inputs:
+        checkpoints.fit(model, checkpoints.read(b.inputs["load"] / "initial.safetensors"), "initial weights")
+    epochs = b.config["recipe"]["epochs"]
+    recipe = e.train.model_copy(update={"epochs": epochs})
+    objective = {"train": e.train.objective, "learnability": CrossEntropy()}.get(key) or PVE(**b.config["objective"])
+    done = train_pipeline(
+        model,
+        _records(dataset),
+        recipe=recipe,
+        seed=e.seed,
+        objective=objective,
+        on_epoch=_reporter(b, epochs),
+    )
+    _save_states(b, model, done)
+    save_arrays(done.scores, b.folder / "scores.safetensors")
+
+
+def load(b: Build, e: Experiment, key: str) -> None:
+    """Weights a person brought, checked against the architecture, in the same files as a training run."""
+    assert e.weights
+    dataset = Dataset.read(b.inputs["data"])
+    e.model.fits(dataset.shape)
+    model = make(e.model, dataset.shape, len(dataset.classes), e.weights.initial_seed)
+    if e.weights.initial:
+        checkpoints.fit(model, checkpoints.read(e.weights.initial), "initial weights")
+    initial = state_of(model)
+    checkpoints.fit(model, checkpoints.read(e.weights.trained), "trained weights")
+    _save_states(b, model, Trained(initial, state_of(model), [], {}))
+
+
+def scores(b: Build, e: Experiment, key: str) -> None:
+    """Sorted indexes of both scores and their small tables."""
+    both = {name: load_arrays(b.inputs[name] / "scores.safetensors") for name in ("learnability", "vulnerability")}
+    layers = pd.read_parquet(b.inputs["vulnerability"] / "layers.parquet")
+    both = {name: {layer: score[layer] for layer in layers["name"]} for name, score in both.items()}
+    types = dict(zip(layers["name"], layers["type"], strict=True))
+    for step, (name, score) in enumerate(both.items()):
+        b.update(step, 3, f"sorting {name}")
+        index = ScoreIndex.of(score)
+        index.save(b.folder / f"{name}.npy")
+        _write(b, f"shares_{name}", statistics.top_shares(index))
+        _write(b, f"histograms_{name}", statistics.histograms(score))
+        _write(b, f"concentration_{name}", statistics.concentration(score))
+        layers[f"{name}_share"] = statistics.shares_by_layer(score).reindex(layers["name"]).to_numpy()
+    b.update(2, 3, "correlations")
+    _write(b, "correlations", statistics.correlations(**both, types=types))
+    _write(b, "density", statistics.density(**both))
+    _write(b, "layers", layers)
+
+
+def rewind(b: Build, e: Experiment, key: str) -> None:
+    """The defended model: masks, final weights, how many weights per layer, log of the fine-tuning."""
+    dataset = Dataset.read(b.inputs["data"])
+    model, rewound = _rewound(b, e, dataset)
+    defence = e.defence
+    assert defence
+    done = finetune(
+        model,
+        _records(dataset),
+        rewound,
+        recipe=e.train,
+        config=defence,
+        seed=e.seed,
+        on_epoch=_reporter(b, defence.finetune.epochs),
+    )
+    _save_states(b, model, done, rewound.layers)
+    packed = {name: np.packbits(mask.numpy().ravel()) for name, mask in rewound.masks.items()}
+    save_arrays(packed, b.folder / "masks.safetensors")
+
+
+def preview(b: Build, e: Experiment, key: str) -> None:
+    """preview.json: accuracy and loss-attack AUC right after the rewind, before any fine-tuning."""
+    dataset = Dataset.read(b.inputs["data"])
+    model, rewound = _rewound(b, e, dataset)
+    model.load_state_dict(rewound.state)
+    records, signals = _signals(model, dataset)
+    quick = audits.AuditConfig(attacks=("loss",), gradient_records=0)
+    found = audits.audit(
+        records=records, signals=signals, gradients=np.empty((len(records), 0)), regions=[], config=quick
+    )
+    row = found.attacks.iloc[0]
+    write_json(b.folder / "preview.json", found.metrics | {k: row[k] for k in ("auc", "auc_low", "auc_high")})
+
+
+def audit(b: Build, e: Experiment, key: str) -> None:
+    """records, attacks, curves and risk Parquet and metrics.json of one model."""
+    dataset = Dataset.read(b.inputs["data"])
+    model = make(e.model, dataset.shape, len(dataset.classes))
+    checkpoints.fit(model, checkpoints.read(b.inputs["model"] / "final.safetensors"))
+    records, signals = _signals(model, dataset)
+    gradients = _gradients(b, e, model, dataset, records)
+    known = np.isfinite(gradients).all(1)
+    if known.any():
+        norms = np.where(known, np.sqrt(np.square(gradients).sum(1)), np.nan)
+        signals = Signals(
+            signals.logits, signals.labels, signals.population_logits, signals.population_labels, gradient_norms=norms
+        )
+    found = audits.audit(
+        records=records, signals=signals, gradients=gradients, regions=list(regions(model)), config=e.audit
+    )
+    for name in ("records", "attacks", "curves", "risk"):
+        _write(b, name, getattr(found, name))
+    write_json(b.folder / "metrics.json", found.metrics)
+
+
+def experiment(b: Build, e: Experiment, key: str) -> None:
+    """experiment.json (the config), stages.json (where each part lies), summary.json and the paired tests."""
+    write_json(b.folder / "experiment.json", e.model_dump(mode="json"))
+    write_json(b.folder / "stages.json", {name: path.name for name, path in b.inputs.items()})
+    info = read_json(b.inputs["data"] / "dataset.json")
+    correlations = pd.read_parquet(b.inputs["scores"] / "correlations.parquet")
+    summary = {
+        "experiment": b.folder.name.split("-")[1],
+        "dataset": e.data.kind,
+        "model": e.model.kind,
+        "classes": len(info["classes"]),
+        "weights": {
+            "count": int(correlations["weights"].iloc[-1]),
+            "pearson": dict(zip(correlations["type"], correlations["pearson"], strict=True)),
+        },
+        "before": _outcome(b.inputs["before"]),
+        "after": None,
+        "paired": {},
+    }
+    if "after" in b.inputs:
+        summary["after"] = _outcome(b.inputs["after"])
+        layers = pd.read_parquet(b.inputs["rewind"] / "layers.parquet")
+        summary["weights"]["rewound"] = int(layers["rewound"].sum())
+        before, after = (pd.read_parquet(b.inputs[k] / "records.parquet") for k in ("before", "after"))
+        tests = audits.paired(before, after, list(dict.fromkeys(e.audit.attacks)))
+        summary["paired"] = {
+            row["attack"]: {k: row[k] for k in row if k != "attack"} for row in tests.to_dict("records")
+        }
+    write_json(b.folder / "summary.json", summary)
+
+
+def _outcome(folder: Path) -> dict:
+    """metrics.json and the attack table of one audit as the summary shows them."""
+    attacks = pd.read_parquet(folder / "attacks.parquet")
+    rows = attacks[(attacks["group"] == "all") & attacks["auc"].notna()].to_dict("records")
+    metrics = read_json(folder / "metrics.json")
+    metrics["attacks"] = {
+        row["attack"]: {
+            **{k: row[k] for k in ("auc", "auc_low", "auc_high")},
+            "members": int(row["members"]),
+            "non_members": int(row["non_members"]),
+            "tpr_at_fpr": {"0.01": row["tpr_01"], "0.001": row["tpr_001"]},
+        }
+        for row in rows
+    }
+    return metrics
+
+
+def _records(dataset: Dataset) -> Records:
+    part = {name: tensors(dataset, name, device()) for name in ("members", "non_members", "reference")}
+    watch = {name: part[name] for name in ("members", "non_members")}
+    return Records(part["members"], part["reference"], watch)
+
+
+def _reporter(b: Build, epochs: int) -> Callable[[int, list[dict]], None]:
+    b.notes["device"] = str(device())
+
+    def report(epoch: int, rows: list[dict]) -> None:
+        for row in rows:
+            b.update(epoch, epochs, f"epoch {epoch} of {epochs}", row)
+        if not rows:
+            b.update(epoch, epochs, f"epoch {epoch} of {epochs}")
+
+    return report
+
+
+def _save_states(b: Build, model: torch.nn.Module, done: Trained, layers: pd.DataFrame | None = None) -> None:
+    checkpoints.save(done.initial, b.folder / "initial.safetensors")
+    checkpoints.save(done.final, b.folder / "final.safetensors")
+    _write(b, "layers", pd.DataFrame(describe(model)) if layers is None else layers)
+    _write(b, "log", pd.DataFrame(done.log, columns=["epoch", "split", "loss", "accuracy", "records", "objective"]))
+
+
+def _rewound(b: Build, e: Experiment, dataset: Dataset) -> tuple[torch.nn.Module, Rewound]:
+    assert e.defence
+    folder = b.inputs["vulnerability"]
+    vulnerability = Trained(
+        checkpoints.read(folder / "initial.safetensors"),
+        checkpoints.read(folder / "final.safetensors"),
+        [],
+        load_arrays(folder / "scores.safetensors"),
+    )
+    model = make(e.model, dataset.shape, len(dataset.classes))
+    rewound = rewind_weights(
+        model,
+        trained=checkpoints.read(b.inputs["trained"] / "final.safetensors"),
+        vulnerability=vulnerability,
+        config=e.defence,
+        index=ScoreIndex.open(b.inputs["scores"] / "vulnerability.npy"),
+    )
+    return model, rewound
+
+
+def _signals(model: torch.nn.Module, dataset: Dataset) -> tuple[pd.DataFrame, Signals]:
+    """The audited records, members first, and the target's outputs on them and on the population."""
+    rows = dataset.audited
+    logits = [
+        predict(model, tensors(dataset, name, device())[0]).cpu().numpy()
+        for name in ("members", "non_members", "population")
+    ]
+    records = pd.DataFrame(
+        {
+            "record": rows,
+            "source_row": dataset.row[rows],
+            "member": dataset.is_member,
+            "canary": dataset.canaries[rows],
+            "label": dataset.y[rows],
+            "clean_label": dataset.clean_y[rows],
+        }
+    )
+    population = dataset.splits["population"]
+    signals = Signals(np.concatenate(logits[:2]), dataset.y[rows], logits[2], dataset.y[population])
+    if not np.isfinite(signals.logits).all():
+        raise BadInput("the model's outputs are not finite on the audited records: check its weights")
+    return records, signals
+
+
+def _gradients(b: Build, e: Experiment, model: torch.nn.Module, dataset: Dataset, records: pd.DataFrame) -> np.ndarray:
+    """[N, R] per-region gradient norms of the first `gradient_records` members and non-members, else nan."""
+    parts = regions(model)
+    out = np.full((len(records), len(parts)), np.nan)
+    starts = {"members": 0, "non_members": len(dataset.splits["members"])}
+    takes = {name: min(e.audit.gradient_records, len(dataset.splits[name])) for name in starts}
+    total, past = sum(takes.values()), 0
+    for name, start in starts.items():
+        x, y = (t[: takes[name]] for t in tensors(dataset, name, device()))
+        on_chunk = lambda done, _, past=past: b.update(past + done, total, "gradient norms per record")  # noqa: E731
+        norms = region_gradient_norms(model, x=x, y=y, regions=parts, on_chunk=on_chunk)
+        out[start : start + takes[name]] = norms.cpu().numpy()
+        past += takes[name]
+    return out
+
+
+def _write(b: Build, name: str, frame: pd.DataFrame) -> None:
+    frame.to_parquet(b.folder / f"{name}.parquet", index=False)

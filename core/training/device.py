@@ -1,0 +1,33 @@
+"""Where and in which number format the engine computes, decided once per process."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import cache
+
+import torch
+
+
+@cache
+def device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@cache
+def low_precision() -> torch.dtype | None:
+    """bfloat16 where the hardware multiplies it natively (CUDA, avx512_bf16, AMX), else None: training stays fp32."""
+    if device().type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
+    has = torch.cpu.get_capabilities()
+    return torch.bfloat16 if has.get("avx512_bf16") or has.get("amx_bf16") else None
+
+
+def autocast(dtype: torch.dtype | None) -> contextlib.AbstractContextManager:
+    """Autocast to `dtype`, or nothing where it is None."""
+    return contextlib.nullcontext() if dtype is None else torch.autocast(device().type, dtype=dtype)
+
+
+def fast_layout(x: torch.Tensor) -> torch.Tensor:
+    """Images in channels-last order, which convolutions of this torch run faster on; tables unchanged."""
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x

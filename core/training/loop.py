@@ -1,0 +1,189 @@
+"""The one training loop: plain, with score accumulation, and with frozen weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from core.config import BadInput
+from core.data.to_tensors import augment
+from core.defenses import ObjectiveBase, Setting, Step
+from core.training.device import autocast, device, fast_layout, low_precision
+from core.training.recipe import TrainConfig
+
+WATCHED = 1000
+"""Records per split that the per-epoch log is computed on; the last epoch uses all."""
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training run leaves besides the trained model."""
+
+    log: list[dict]
+    """One row per epoch and split: epoch, split, loss (nats), accuracy, objective, records."""
+    scores: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Per parameter Σ over iterations of |g·w| (Taylor first order), float32; empty unless accumulated."""
+
+
+def fit(
+    model: nn.Module,
+    *,
+    members: Batch,
+    recipe: TrainConfig,
+    seed: int,
+    objective: ObjectiveBase | None = None,
+    reference: Batch | None = None,
+    watch: dict[str, Batch] | None = None,
+    frozen: dict[str, torch.Tensor] | None = None,
+    accumulate: bool = False,
+    on_epoch: Callable[[int, list[dict]], None] = lambda epoch, rows: None,
+) -> Fit:
+    """Train `model` in place on members (x [N, …] float32, y [N] int64), tensors on the model's device.
+
+    frozen: per parameter a bool mask; True entries keep their present value, bit for bit, under momentum and
+    weight decay too: their gradient is zeroed and their value put back after every step. Parameters not named
+    are free. accumulate: sum |g·w| per weight with the gradient of the objective, before each step.
+    on_epoch(epoch from 1, rows of the log) may raise to stop. Raises BadInput when the loss is not finite.
+    """
+    objective = objective or recipe.objective
+    generator = torch.Generator().manual_seed(seed)
+    shifts = torch.Generator(device()).manual_seed(seed)
+    optimizer = _optimizer(model, recipe)
+    steps = math.ceil(len(members[1]) / recipe.batch_size)
+    scheduler = (
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs * steps)
+        if recipe.schedule == "cosine"
+        else None
+    )
+    freezer = Freezer(model, frozen or {})
+    scorer = Scorer(model) if accumulate else None
+    dtype = low_precision()
+    log: list[dict] = []
+    with torch.random.fork_rng(devices=[device()] if device().type == "cuda" else []):
+        torch.manual_seed(seed)
+        loss_of = objective.start(Setting(model, reference, generator))
+        for epoch in range(recipe.epochs):
+            model.train()
+            total = torch.zeros((), device=device())
+            for x, y in batches(members, recipe.batch_size, generator):
+                x = fast_layout(augment(x, shifts) if recipe.augment else x)
+                optimizer.zero_grad(set_to_none=True)
+                with autocast(dtype):
+                    loss = loss_of(Step(model, x, y, model(x), epoch))
+                loss.backward()
+                if scorer:
+                    scorer.add()
+                freezer.before_step()
+                optimizer.step()
+                freezer.after_step()
+                if scheduler:
+                    scheduler.step()
+                total += loss.detach() * len(y)
+            _check(total, epoch, recipe)
+            last = epoch == recipe.epochs - 1
+            rows = [
+                {"epoch": epoch + 1, "split": name, **measure(model, part, None if last else WATCHED)}
+                for name, part in (watch or {}).items()
+            ]
+            for row in rows:
+                row["objective"] = total.item() / len(members[1])
+            log += rows
+            on_epoch(epoch + 1, rows)
+    model.eval()
+    return Fit(log, scorer.scores() if scorer else {})
+
+
+class Scorer:
+    """Accumulates |g·w| for every trainable weight, with three fused passes over the weights per step."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.names, self.weights = zip(*((n, p) for n, p in model.named_parameters() if p.requires_grad), strict=True)
+        self.sums = [torch.zeros_like(p, dtype=torch.float32) for p in self.weights]
+
+    def add(self) -> None:
+        """Add the present |g·w|; weights without a gradient add nothing."""
+        used = [i for i, p in enumerate(self.weights) if p.grad is not None]
+        with torch.no_grad():
+            products = torch._foreach_mul([self.weights[i].grad for i in used], [self.weights[i] for i in used])
+            torch._foreach_abs_(products)
+            torch._foreach_add_([self.sums[i] for i in used], products)
+
+    def scores(self) -> dict[str, torch.Tensor]:
+        return {name: s.cpu().contiguous() for name, s in zip(self.names, self.sums, strict=True)}
+
+
+class Freezer:
+    """Keeps masked weights at their present value, exactly, whatever the optimiser does."""
+
+    def __init__(self, model: nn.Module, frozen: dict[str, torch.Tensor]) -> None:
+        parameters = dict(model.named_parameters())
+        self.held = [
+            (parameters[name], mask.to(parameters[name].device), parameters[name].detach().clone())
+            for name, mask in frozen.items()
+            if mask.any()
+        ]
+
+    def before_step(self) -> None:
+        """Zero the gradients of frozen weights, so that momentum and Adam's moments never see them."""
+        for weight, mask, _ in self.held:
+            if weight.grad is not None:
+                weight.grad.masked_fill_(mask, 0)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Undo what weight decay did to them."""
+        for weight, mask, value in self.held:
+            weight.copy_(torch.where(mask, value, weight))
+
+
+def batches(part: Batch, size: int, generator: torch.Generator) -> Iterator[Batch]:
+    """Shuffled batches; a last batch of a single record is left out, batch norm cannot train on it."""
+    x, y = part
+    order = torch.randperm(len(y), generator=generator).to(y.device)
+    for start in range(0, len(y), size):
+        rows = order[start : start + size]
+        if len(rows) > 1:
+            yield x[rows], y[rows]
+
+
+@torch.no_grad()
+def predict(model: nn.Module, x: torch.Tensor, size: int = 1024) -> torch.Tensor:
+    """Logits [N, K] in float32, evaluation mode, never in low precision; the model's mode is put back."""
+    mode = model.training
+    model.eval()
+    out = [model(fast_layout(x[start : start + size])).float() for start in range(0, len(x), size)]
+    model.train(mode)
+    return torch.cat(out) if out else torch.empty(0, 0, device=x.device)
+
+
+def measure(model: nn.Module, part: Batch, limit: int | None = None) -> dict:
+    """Mean cross-entropy (nats) and accuracy on the first `limit` records (all, if None), in evaluation mode."""
+    x, y = part[0][:limit], part[1][:limit]
+    if not len(y):
+        return {"loss": math.nan, "accuracy": math.nan, "records": 0}
+    z = predict(model, x)
+    return {
+        "loss": nn.functional.cross_entropy(z, y).item(),
+        "accuracy": (z.argmax(1) == y).float().mean().item(),
+        "records": len(y),
+    }
+
+
+def _optimizer(model: nn.Module, recipe: TrainConfig) -> torch.optim.Optimizer:
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
+
+
+def _check(total: torch.Tensor, epoch: int, recipe: TrainConfig) -> None:
+    if not torch.isfinite(total):
+        raise BadInput(
+            f"training stopped in epoch {epoch + 1}: the loss is not finite. "
+            f"Lower the learning rate (now {recipe.lr:g}) or check the data for extreme values."
+        )
