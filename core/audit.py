@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -61,13 +61,14 @@ def audit(
     member, canary = records["member"].to_numpy(bool), records["canary"].to_numpy(bool)
     loss = np.logaddexp(0.0, -signals.phi.astype(np.float64))
     records = records.assign(prediction=signals.logits.argmax(1), loss=loss, phi=signals.phi)
-    rows, curves = [], []
+    rows: list[dict[str, Any]] = []
+    curves = []
     for name in dict.fromkeys(config.attacks):
         kind = ATTACKS[name]
         conditional = {"class_conditional": config.class_conditional} if issubclass(kind, ThresholdAttack) else {}
-        attack = kind(**conditional)  # type: ignore[arg-type]
+        attack = kind(**conditional)
         reason = attack.is_compatible(signals)
-        row = {"attack": name, "title": attack.title, "adaptive": "needs no reference models"}
+        row: dict[str, Any] = {"attack": name, "title": attack.title, "adaptive": "needs no reference models"}
         if reason:
             rows.append({**row, "group": "all", "reason": reason})
             continue

@@ -16,7 +16,7 @@ def text(summary: dict[str, Any]) -> str:
     if after:
         head += f", {n.count(weights['rewound'])} rewound"
     pearson = ", ".join(f"{kind} {n.correlation(value)}" for kind, value in weights["pearson"].items())
-    rows = [("", "before", "after", "after − before")]
+    rows: list[tuple[str, ...]] = [("", "before", "after", "after − before")]
     for name, words in (("train", "accuracy on members"), ("test", "accuracy on non-members")):
         cells = [
             n.accuracy(*(side[f"{name}_accuracy{end}"] for end in ("", "_low", "_high"))) if side else n.MISSING

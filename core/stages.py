@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -91,8 +92,9 @@ def scores(b: Build, e: Experiment, key: str) -> None:
         _write(b, f"concentration_{name}", statistics.concentration(score))
         layers[f"{name}_share"] = statistics.shares_by_layer(score).reindex(layers["name"]).to_numpy()
     b.update(2, 3, "correlations")
-    _write(b, "correlations", statistics.correlations(**both, types=types))
-    _write(b, "density", statistics.density(**both))
+    learned, leaked = both["learnability"], both["vulnerability"]
+    _write(b, "correlations", statistics.correlations(learnability=learned, vulnerability=leaked, types=types))
+    save_arrays(statistics.density(learned, leaked), b.folder / "density.safetensors")
     _write(b, "layers", layers)
 
 
@@ -157,7 +159,7 @@ def experiment(b: Build, e: Experiment, key: str) -> None:
     write_json(b.folder / "stages.json", {name: path.name for name, path in b.inputs.items()})
     info = read_json(b.inputs["data"] / "dataset.json")
     correlations = pd.read_parquet(b.inputs["scores"] / "correlations.parquet")
-    summary = {
+    summary: dict[str, Any] = {
         "experiment": b.folder.name.split("-")[1],
         "dataset": e.data.kind,
         "model": e.model.kind,

@@ -134,6 +134,15 @@ def test_a_found_result_is_reused_and_its_inputs_are_left_alone(tmp_path):
     assert built == ["data", "top", "data"] and store.find(data)
 
 
+def test_ensure_all_tells_of_a_shared_input_once(tmp_path):
+    data = stage("data", "data")
+    left, right = (stage(name, name, inputs={"data": data}) for name in ("left", "right"))
+    store, progress = Store(tmp_path), Recorder()
+    store.ensure_all([data, left, right], progress)
+    assert progress.events == [(key, state) for key in ("data", "left", "right") for state in ("running", "done")]
+    assert all(store.find(item) for item in (data, left, right))
+
+
 @pytest.mark.parametrize("error", [RuntimeError("no"), Cancelled(), KeyboardInterrupt()])
 def test_a_failed_build_leaves_nothing(tmp_path, error):
     def build(run: Build) -> None:

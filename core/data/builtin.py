@@ -35,7 +35,9 @@ def load_torchvision(config: TorchvisionData) -> Source:
             "connect to the internet once, or choose the built-in digits"
         ) from None
     x = np.concatenate([_channels_first(np.asarray(part.data)) for part in parts])
-    y = np.concatenate([np.asarray(getattr(part, "labels", None) or part.targets) for part in parts]).astype(np.int64)
+    y = np.concatenate([np.asarray(part.labels if config.kind == "svhn" else part.targets) for part in parts]).astype(
+        np.int64
+    )
     classes = tuple(getattr(parts[0], "classes", ())) or tuple(str(k) for k in range(int(y.max()) + 1))
     return Source("image", y, classes, lambda rows: x[rows])
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +27,11 @@ def read_member_indices(path: Path, count: int) -> tuple[np.ndarray, np.ndarray 
     path = existing_file(path, EXPECTED)
     if path.stat().st_size > LIMIT_BYTES:
         raise BadInput(f"{path}: is larger than {LIMIT_BYTES // 2**20} MB; expected {EXPECTED}")
-    readers = {".json": _from_json, ".csv": _from_csv, ".npz": lambda p: dict(read_npz(p, EXPECTED))}
+    readers: dict[str, Callable[[Path], dict[str, Any]]] = {
+        ".json": _from_json,
+        ".csv": _from_csv,
+        ".npz": lambda p: dict(read_npz(p, EXPECTED)),
+    }
     if path.suffix.lower() not in readers:
         raise BadInput(f"{path}: ends in {path.suffix or 'nothing'}; expected {EXPECTED}")
     lists = readers[path.suffix.lower()](path)
@@ -61,7 +67,7 @@ def _flags(rows: object, name: str, count: int, path: Path) -> np.ndarray:
     return flags
 
 
-def _from_json(path: Path) -> dict[str, object]:
+def _from_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -73,7 +79,7 @@ def _from_json(path: Path) -> dict[str, object]:
     return content
 
 
-def _from_csv(path: Path) -> dict[str, object]:
+def _from_csv(path: Path) -> dict[str, Any]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]

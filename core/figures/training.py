@@ -50,13 +50,9 @@ def _caption(log: pd.DataFrame, value: str) -> str:
     last = log[log["epoch"] == log["epoch"].max()].set_index("split")[value]
     if not set(SPLITS) <= set(last.index):
         return "Members are the records the model trains on."
-    if value == "loss":
-        gap = f"{plain(float(last['non-members'] - last['members']))} nats higher in loss"
-    else:
-        gap = f"{points(float(last['non-members'] - last['members']))} in accuracy"
+    gap = float(last["non-members"] - last["members"])
+    told = f"{plain(gap)} nats" if value == "loss" else points(gap)
     return (
-        f"After epoch {int(log['epoch'].max())} non-members are {gap} than members: membership attacks live on this gap."
-        if value == "loss"
-        else f"After epoch {int(log['epoch'].max())} non-members are {gap} from members: membership attacks live on "
-        "this gap."
+        f"After epoch {int(log['epoch'].max())}, {value} of non-members minus {value} of members: {told}; membership "
+        "attacks live on this gap."
     )

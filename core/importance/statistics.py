@@ -76,19 +76,17 @@ def shares_by_layer(scores: dict) -> pd.Series:
     return sums / sums.sum()
 
 
-def density(*, learnability: dict, vulnerability: dict, bins: int = 80) -> pd.DataFrame:
-    """2-D histogram of log10 learnability against log10 vulnerability, weights with a zero score left out.
+def density(
+    learnability: dict[str, np.ndarray], vulnerability: dict[str, np.ndarray], bins: int = 80
+) -> dict[str, np.ndarray]:
+    """2-D histogram of log10 learnability (x) against log10 vulnerability (y), zero scores left out.
 
-    Columns: x, y (bin centres, log10), count; only bins that hold something.
+    Returns x_edges, y_edges [bins + 1] and counts [bins, bins]; empty counts where no weight has both scores.
     """
     a, b = _thin(_flat(learnability, list(learnability)), _flat(vulnerability, list(learnability)))
     both = (a > 0) & (b > 0)
-    if not both.any():
-        return pd.DataFrame({"x": [], "y": [], "count": []})
     counts, x, y = np.histogram2d(np.log10(a[both]), np.log10(b[both]), bins)
-    i, j = np.nonzero(counts)
-    centre = lambda edges: (edges[:-1] + edges[1:]) / 2  # noqa: E731 - used twice in one line
-    return pd.DataFrame({"x": centre(x)[i], "y": centre(y)[j], "count": counts[i, j].astype(int)})
+    return {"x_edges": x, "y_edges": y, "counts": counts.astype(np.int64)}
 
 
 def _flat(scores: dict, names: list[str]) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Architectures, their named regions, and checkpoints. Configs are torch-free; build, regions and checkpoints use torch.
+"""Architectures, their named regions, and checkpoints.
 
-Import those three by their module: pages import this folder and must not wait for torch.
+The configs are torch-free. Import build, regions and checkpoints by their module: pages must not wait for torch.
 """
 
 from core.models.config import MLP, MODELS, ConvNet, Model, ModelConfig, ResNet18, ViT

@@ -36,7 +36,7 @@ class SmallImageResNet(torchvision.models.ResNet):
         self.maxpool = nn.Identity()
         self.fc = nn.Linear(8 * width, classes)
 
-    def _make_layer(self, block, planes, blocks, stride=1, dilate=False):  # type: ignore[no-untyped-def]
+    def _make_layer(self, block, planes, blocks, stride=1, dilate=False):
         """torchvision's stages have 64, 128, 256 and 512 channels; ours are as wide relative to `width`."""
         if planes == 64:
             self.inplanes = self.width

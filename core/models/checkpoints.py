@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,7 +68,9 @@ def _read_torch(path: Path) -> object:
                 size = sum(info.file_size for info in archive.infolist())
             if size > LIMIT_BYTES:
                 raise BadInput(f"{path}: unpacks to {size / 2**30:.1f} GB, the limit is {LIMIT_BYTES / 2**30:g} GB")
-        return torch.load(path, weights_only=True, map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong with the file is said once, below
+            return torch.load(path, weights_only=True, map_location="cpu")
     except BadInput:
         raise
     except Exception as error:  # torch raises many kinds of error on bytes that are no checkpoint

@@ -20,7 +20,7 @@ class ModelConfig(Config):
         """None where the architecture takes records of this shape, (C, H, W) or (F,), else the reason in words."""
         if len(shape) == 3:
             return None
-        return f"{self.title} takes images; records with {shape[0]} features need an MLP (--model.kind mlp)"
+        return f"{self.title} takes images; records with {shape[0]} features need an MLP"
 
     def fits(self, shape: tuple[int, ...]) -> None:
         """BadInput where the architecture does not take records of this shape."""

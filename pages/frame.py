@@ -1,0 +1,268 @@
+"""What every page shares: the store, the current experiment, its tables, its state, and how a figure is shown.
+
+A page reads `current()`, asks for the stages it needs with `need(...)`, reads tables with `Current.table`, and draws.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from plotly.graph_objects import Figure
+
+from core import jobs
+from core.config import BadInput
+from core.experiment import TITLES, Experiment, config_of, plan
+from core.figures.layout import CONFIG, caption_of
+from core.figures.numbers import count, fraction, seconds
+from core.store import Store, read_json
+
+ICONS = {
+    "pending": ":material/radio_button_unchecked:",
+    "running": ":material/progress_activity:",
+    "reused": ":material/inventory_2:",
+    "done": ":material/check_circle:",
+    "skipped": ":material/remove:",
+    "failed": ":material/error:",
+    "cancelled": ":material/cancel:",
+    "interrupted": ":material/bolt:",
+}
+
+
+@dataclass(frozen=True)
+class Current:
+    """The experiment that the pages show."""
+
+    key: str
+    """Its hash, as in the link."""
+    config: Experiment
+    store: Store
+
+    @property
+    def job(self) -> jobs.JobStatus | None:
+        return jobs.status(self.store, self.key)
+
+    @property
+    def finished(self) -> bool:
+        return (self.store.root / f"experiment-{self.key}").is_dir()
+
+    @cached_property
+    def folders(self) -> dict[str, Path]:
+        """Where each stage's result lies or will lie. A finished experiment knows it without its source files."""
+        known = self.store.root / f"experiment-{self.key}" / "stages.json"
+        if known.is_file():
+            return {name: self.store.root / folder for name, folder in read_json(known).items()} | {
+                "experiment": known.parent
+            }
+        return {name: self.store.path(stage) for name, stage in plan(self.config).items()}
+
+    def has(self, stage: str) -> bool:
+        """Whether the stage belongs to this experiment and is finished."""
+        return stage in self.folders and (self.folders[stage] / "stage.json").is_file()
+
+    @property
+    def trained(self) -> str:
+        """Key of the stage that gave the model before the defence."""
+        return "load" if self.config.weights else "train"
+
+    def table(self, stage: str, name: str) -> pd.DataFrame:
+        """A Parquet table of a finished stage; results never change, so it is read once."""
+        return _table(str(self.folders[stage] / f"{name}.parquet"))
+
+    def values(self, stage: str, name: str) -> dict[str, Any]:
+        """A JSON file of a finished stage."""
+        return _values(str(self.folders[stage] / f"{name}.json"))
+
+
+@st.cache_resource
+def open_store() -> Store:
+    """The store of this server; raises BadInput where it cannot be used."""
+    return Store()
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _table(path: str) -> pd.DataFrame:
+    return pd.read_parquet(path)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _values(path: str) -> dict[str, Any]:
+    return read_json(Path(path))
+
+
+def current() -> Current | None:
+    """The experiment named in the link, else the one of this session, else the newest of the store.
+
+    Keeps the link in step. An unknown hash in the link is said on the page, which then stops.
+    """
+    store = open_store()
+    asked = st.query_params.get("experiment")
+    key = asked or st.session_state.get("experiment") or _newest(store)
+    if key is None:
+        return None
+    try:
+        config = config_of(store, key)
+    except BadInput as error:
+        st.error(f"Experiment {key} cannot be read: {error}", icon=":material/error:")
+        st.stop()
+    if config is None:
+        _unknown(store, key)
+    st.session_state["experiment"] = key
+    if asked != key:
+        st.query_params["experiment"] = key
+    return Current(key, config, store)
+
+
+def show(key: str) -> None:
+    """Make another experiment the current one, from the next run of the page on."""
+    st.session_state["experiment"] = key
+    st.query_params["experiment"] = key
+
+
+def start(experiment: Experiment) -> str | None:
+    """Start (or find) an experiment as a job and make it current; None, with the reason on the page, if it cannot."""
+    store = open_store()
+    try:
+        key = experiment.hash
+        if not (store.root / f"experiment-{key}").is_dir():
+            jobs.submit(store, experiment.model_dump(mode="json"), key)
+    except BadInput as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+    show(key)
+    return key
+
+
+def need(now: Current | None, *stages: str) -> Current:
+    """The current experiment once these stages are finished; until then its state on the page, which stops there."""
+    if now is None:
+        st.info("No experiment yet. Train a model, load your own, or start the demo on the overview.")
+        st.page_link("overview.py", label="To the overview", icon=":material/arrow_forward:")
+        st.stop()
+    if all(now.has(stage) for stage in stages):
+        return now
+    if not now.config.defence and any(stage in ("rewind", "after") for stage in stages):
+        st.info("This experiment has no defence. Choose one on the Rewind page to see before and after.")
+        st.page_link("rewind.py", label="To the Rewind page", icon=":material/arrow_forward:")
+        st.stop()
+    waiting = ", ".join(TITLES[stage].lower() for stage in stages if not now.has(stage))
+    st.markdown(f"This page needs results that are not there yet: **{waiting}**.")
+    job_panel(now)
+    st.stop()
+
+
+def job_panel(now: Current) -> None:
+    """Stages with progress, live; cancel while it runs, the reason and a way on when it has stopped."""
+    job = now.job
+    if job is None:
+        st.info("This experiment was never finished and no run is known. Start it to compute what is missing.")
+        resume_button(now, "Start")
+        return
+    if job.active:
+        st.fragment(run_every=1.0)(_live)(now, tuple(now.has(key) for key in now.folders))
+        return
+    _stages(job)
+    words = {
+        "failed": f"It stopped with an error: {job.error}",
+        "interrupted": "The process was stopped from outside. Finished stages are kept; resuming computes the rest.",
+        "cancelled": "It was cancelled. Finished stages are kept; resuming computes the rest.",
+    }
+    if job.state in words:
+        (st.error if job.state == "failed" else st.warning)(words[job.state])
+        resume_button(now, "Try again" if job.state == "failed" else "Resume")
+        log = job.folder / "log.txt"
+        if job.state == "failed" and log.is_file() and log.stat().st_size:
+            with st.expander("What the process printed"):
+                st.code(log.read_text(errors="replace")[-5000:])
+
+
+def resume_button(now: Current, label: str) -> None:
+    """Submit the experiment again; it finds its finished stages."""
+    if st.button(label, icon=":material/play_arrow:", type="primary", key=f"resume-{now.key}"):
+        start(now.config)
+        st.rerun()
+
+
+def _live(now: Current, had: tuple[bool, ...]) -> None:
+    job = now.job
+    if job is None or not job.active or tuple(now.has(key) for key in now.folders) != had:
+        st.rerun(scope="app")
+    _stages(job)
+    label = "Cancelling …" if job.cancelling else "Cancel"
+    if st.button(label, icon=":material/cancel:", disabled=job.cancelling, key=f"cancel-{now.key}"):
+        jobs.cancel(now.store, now.key, wait=False)
+        st.rerun(scope="fragment")
+
+
+def _stages(job: jobs.JobStatus) -> None:
+    """One line per stage and a bar for the one under way."""
+    if job.state == "queued":
+        st.caption("Waiting for a free slot: another run is using this machine.")
+    for stage in job.stages:
+        if stage.state == "skipped":
+            continue
+        title = TITLES.get(stage.key, stage.key)
+        note = {"reused": "already in the store", "done": seconds(stage.seconds)}.get(stage.state, stage.text)
+        if stage.state == "running" and stage.total:
+            st.progress(min(1.0, stage.done / stage.total), text=f"{title} · {note}")
+        else:
+            st.markdown(f"{ICONS[stage.state]} {title}" + (f" :gray[· {note}]" if note else ""))
+    if job.active and job.started:
+        st.caption(f"Running for {seconds(time.time() - job.started)}.")
+
+
+def header(title: str, sentence: str) -> None:
+    """The head of a page: what am I looking at."""
+    st.title(title, anchor=False)
+    st.markdown(sentence)
+
+
+def draw(figure: Figure, key: str) -> None:
+    """A figure and, below it, the sentence that says what to notice."""
+    caption = caption_of(figure)
+    st.plotly_chart(figure, config=CONFIG, key=key, alt=caption or None)
+    if caption:
+        st.caption(caption)
+
+
+def title_of(config: Experiment) -> str:
+    """One line that tells experiments apart: data, model and what was done."""
+    done = "audit only"
+    if config.defence:
+        done = f"{config.defence.mode}, r = {fraction(config.defence.fraction)}"
+    return f"{config.data.kind} · {config.model.kind} · {done}"
+
+
+def facts(now: Current) -> str:
+    """The experiment's numbers in one small line: n, seed, adaptivity."""
+    data = now.config.data
+    return (
+        f"{count(data.members)} members, {count(data.non_members)} non-members, seed {now.config.seed}, "
+        f"experiment {now.key}"
+    )
+
+
+def _newest(store: Store) -> str | None:
+    listed = jobs.listing(store)
+    if listed:
+        return listed[0].key
+    done = sorted(store.root.glob("experiment-*"), key=lambda path: path.stat().st_mtime)
+    return done[-1].name.removeprefix("experiment-") if done else None
+
+
+def _unknown(store: Store, key: str) -> None:
+    st.error(
+        f"There is no experiment {key} in the store {store.root}. The link may come from another machine, or the "
+        "store was cleared.",
+        icon=":material/link_off:",
+    )
+    newest = _newest(store)
+    if newest and st.button("Show the newest experiment instead"):
+        show(newest)
+        st.rerun()
+    st.stop()

@@ -1,0 +1,38 @@
+"""Router and the frame around every page: navigation, the current experiment, and what is running."""
+
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+# a page server started from elsewhere (tests, `streamlit run pages/main.py`) finds `core` all the same
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent)) if "core" not in sys.modules else None
+
+from core.config import BadInput
+from pages import frame, sidebar
+
+st.set_page_config(page_title="RewindLab", page_icon=":material/history:", layout="wide")
+
+page = st.navigation(
+    {
+        "Experiment": [
+            st.Page("overview.py", title="Overview", icon=":material/dashboard:", default=True),
+            st.Page("model.py", title="Model", icon=":material/model_training:"),
+        ],
+        "Where it memorises": [
+            st.Page("critical_weights.py", title="Critical weights", icon=":material/grain:"),
+            st.Page("layer_risk.py", title="Layer risk", icon=":material/stacked_bar_chart:"),
+        ],
+        "What to do about it": [
+            st.Page("rewind.py", title="Rewind", icon=":material/history:"),
+            st.Page("attacks.py", title="Attacks", icon=":material/target:"),
+        ],
+    }
+)
+try:
+    frame.open_store()
+except BadInput as error:
+    st.error(str(error), icon=":material/folder_off:")
+    st.stop()
+sidebar.show()
+page.run()

@@ -1,0 +1,60 @@
+"""The sidebar below the navigation: which experiment the pages show, and what is running."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core import jobs
+from core.config import BadInput
+from core.experiment import config_of
+from pages import frame
+
+RECENT = 30
+
+
+def show() -> None:
+    """The picker of recent experiments and a live line for a run under way."""
+    with st.sidebar:
+        names = _recent()
+        if not names:
+            return
+        now = st.query_params.get("experiment") or st.session_state.get("experiment") or next(iter(names))
+        if now not in names:
+            names = {now: f"experiment {now}", **names}
+        keys = list(names)
+        chosen = st.selectbox("Experiment", keys, index=keys.index(now), format_func=names.get)
+        if chosen != now:
+            frame.show(chosen)
+            st.rerun()
+        st.caption(f"`{now}`: the link in the address bar shows this experiment.")
+        if any(job.active for job in jobs.listing(frame.open_store())):
+            _running()
+
+
+@st.fragment(run_every=2.0)
+def _running() -> None:
+    """What is under way, whichever experiment is shown."""
+    for job in jobs.listing(frame.open_store()):
+        if job.active:
+            under_way = next((s for s in job.stages if s.state == "running"), None)
+            done = sum(s.state in ("done", "reused") for s in job.stages)
+            text = frame.TITLES.get(under_way.key, under_way.key) if under_way else job.state
+            share = under_way.done / under_way.total if under_way and under_way.total else 0
+            st.progress(min(1.0, (done + share) / max(1, len(job.stages))), text=f"{text} · {job.key[:6]}")
+
+
+def _recent() -> dict[str, str]:
+    """Hash → label of the newest experiments, running and finished."""
+    store = frame.open_store()
+    keys = [job.key for job in jobs.listing(store)]
+    done = sorted(store.root.glob("experiment-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    keys += [path.name.removeprefix("experiment-") for path in done]
+    names = {}
+    for key in list(dict.fromkeys(keys))[:RECENT]:
+        try:
+            config = config_of(store, key)
+        except BadInput:
+            continue
+        if config:
+            names[key] = f"{frame.title_of(config)} · {key[:6]}"
+    return names
