@@ -57,7 +57,9 @@ def state_of(model: nn.Module) -> State:
     return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
-def make(config: ModelConfig, shape: tuple[int, ...], classes: int, seed: int = 0, state: State | None = None) -> nn.Module:
+def make(
+    config: ModelConfig, shape: tuple[int, ...], classes: int, seed: int = 0, state: State | None = None
+) -> nn.Module:
     """A model on the device: freshly initialised from the seed, or at `state`."""
     model = build(config, shape, classes, seed)
     if state is not None:

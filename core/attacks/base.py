@@ -33,6 +33,23 @@ class Signals:
     """[M, N] bool, whether reference m trained on record n."""
     reference_population_phi: np.ndarray | None = None
     """[M, P, Q] scaled logits of the population under the reference models."""
+    query_phi: np.ndarray | None = None
+    """[N, Q] scaled logits of the target, one column per query; column 0 is the record itself. Queries are those of
+    `reference_phi`. None: only the record itself was asked, φ comes from `logits`."""
+    query_labels: np.ndarray | None = None
+    """[N, Q] int, labels the target predicts for Q augmented or noisy copies of each record."""
+    reference_logits: np.ndarray | None = None
+    """[L, N, K] outputs of the first L ≤ M reference models on the audited records."""
+    features: np.ndarray | None = None
+    """[N, F] description of the records themselves (pixels, table columns, an embedding), free of the target."""
+    population_features: np.ndarray | None = None
+    """[P, F] the same of the population."""
+    trajectory: np.ndarray | None = None
+    """[N, T] losses of the target at T checkpoints of its training, in order, the last one is the final model."""
+    population_trajectory: np.ndarray | None = None
+    """[P, T] the same of the population."""
+    reference_trajectory: np.ndarray | None = None
+    """[L, N, T] the same of the first L ≤ M reference models on the audited records."""
 
     @cached_property
     def phi(self) -> np.ndarray:
@@ -60,6 +77,10 @@ class Attack(Config):
             if value is None or len(value) == 0:
                 return f"{self.title or self.kind} needs {name.replace('_', ' ')}, which this audit did not collect"
         return None
+
+    def chosen(self, signals: Signals) -> dict[str, str | int | float]:
+        """What the attack decided from the signals rather than from its config, to be shown beside its result."""
+        return {}
 
     def __call__(self, signals: Signals) -> np.ndarray:
         """[N] scores, higher = more likely a member."""

@@ -5,7 +5,7 @@ Torch-free; `core.data.to_tensors` is the one exception and only the engine impo
 
 from core.data.config import DATA, Data, DataConfig, Digits, ImageParquet, TableParquet, TorchvisionData
 from core.data.dataset import Dataset, build, read_records
-from core.data.loading import fingerprint, load
+from core.data.loading import load
 
 __all__ = [
     "DATA",
@@ -17,7 +17,6 @@ __all__ = [
     "TableParquet",
     "TorchvisionData",
     "build",
-    "fingerprint",
     "load",
     "read_records",
 ]

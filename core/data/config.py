@@ -35,10 +35,6 @@ class DataConfig(Config):
     std: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """For a model you bring: the standard deviation its inputs were normalised with. Empty: measured."""
 
-    def files(self) -> tuple[Path, ...]:
-        """The files a person brought: their content, not their name, decides the result."""
-        return () if self.member_indices is None else (self.member_indices.expanduser(),)
-
 
 class Digits(DataConfig):
     """1 797 handwritten digits of 8×8 grey pixels, bundled with scikit-learn: nothing to download."""
@@ -76,10 +72,6 @@ class ImageParquet(DataConfig):
     path: Path
     """Parquet file with the columns img.bytes (encoded images of one size) and label; optionally member."""
 
-    def files(self) -> tuple[Path, ...]:
-        """The Parquet file, and the file of member rows if there is one."""
-        return (self.path.expanduser(), *super().files())
-
 
 class TableParquet(DataConfig):
     """A table of numbers: a column `label`, and every other column is a feature.
@@ -92,10 +84,6 @@ class TableParquet(DataConfig):
     path: Path
     """Parquet or CSV file with a column label and numeric features, or an NPZ file with the arrays x and y;
     optionally member."""
-
-    def files(self) -> tuple[Path, ...]:
-        """The table, and the file of member rows if there is one."""
-        return (self.path.expanduser(), *super().files())
 
 
 Data = Annotated[Digits | TorchvisionData | ImageParquet | TableParquet, Field(discriminator="kind")]

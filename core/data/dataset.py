@@ -15,7 +15,7 @@ from core.config import BadInput
 from core.data.config import DataConfig
 from core.data.loading import load
 from core.data.members import read_member_indices
-from core.data.source import Source, check_size
+from core.data.source import Source
 from core.data.splits import SPLITS, flip, split
 
 RECORDS, DESCRIPTION = "records.safetensors", "dataset.json"
@@ -106,7 +106,6 @@ def build(config: DataConfig) -> Dataset:
     clean_y = source.y[row]
     y = flip(clean_y, splits, classes=len(source.classes), share=config.label_noise, seed=config.seed)
     x = source.records(row)
-    check_size(len(x), x.shape[1:], itemsize=x.itemsize, where="the records of all splits")
     mean, std = _normalisation(x, config)
     return Dataset(x, y, clean_y, row, splits, source.classes, source.kind, mean, std)
 

@@ -48,7 +48,7 @@ def encoded(path: Path, rows: np.ndarray) -> tuple[list[bytes], np.ndarray]:
     file = open_parquet(path, EXPECTED)
     raw: dict[int, bytes] = {}
     wanted = np.unique(rows)
-    start = 0
+    start = kept = 0
     for group in range(file.metadata.num_row_groups):
         meta = file.metadata.row_group(group)
         here = wanted[(wanted >= start) & (wanted < start + meta.num_rows)]
@@ -57,6 +57,9 @@ def encoded(path: Path, rows: np.ndarray) -> tuple[list[bytes], np.ndarray]:
             column = read_column(file, "img.bytes", path, group).combine_chunks()
             values = column.field("bytes").take(pa.array(here - start)).to_pylist()
             raw.update(zip(here.tolist(), values, strict=True))
+            kept += sum(len(value or b"") for value in values)
+            if kept > LIMIT_BYTES:
+                raise BadInput(f"{path}: the images asked for are over {LIMIT_BYTES / 2**30:g} GB; ask for fewer")
         start += meta.num_rows
     for row in wanted.tolist():
         if not isinstance(raw[row], bytes) or not raw[row]:

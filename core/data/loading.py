@@ -1,14 +1,12 @@
-"""From a config to its source, and the fingerprint of the files behind it."""
+"""From a config to its source."""
 
 from __future__ import annotations
-
-import hashlib
 
 from core.config import BadInput
 from core.data.builtin import load_digits, load_torchvision
 from core.data.config import DataConfig, Digits, ImageParquet, TableParquet, TorchvisionData
 from core.data.images import load_images
-from core.data.source import Source, existing_file
+from core.data.source import Source
 from core.data.tables import load_table
 
 
@@ -24,12 +22,3 @@ def load(config: DataConfig) -> Source:
         case TableParquet():
             return load_table(config)
     raise BadInput(f"unknown kind of data: {type(config).__name__}")
-
-
-def fingerprint(config: DataConfig) -> dict[str, str]:
-    """SHA-256 of each file a person brought, by name: belongs in the hash of what is computed from it."""
-    digests = {}
-    for path in config.files():
-        with existing_file(path, "the file named in the data config").open("rb") as file:
-            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests

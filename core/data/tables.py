@@ -37,7 +37,9 @@ def load_table(config: TableParquet) -> Source:
 
 def _read_csv(path: Path) -> pa.Table:
     try:
-        table = pyarrow.csv.read_csv(path)
+        # a missing text is missing, not a class of its own
+        options = pyarrow.csv.ConvertOptions(strings_can_be_null=True)
+        table = pyarrow.csv.read_csv(path, convert_options=options)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0][:160]
         raise BadInput(f"{path}: is not a readable CSV file ({reason}); expected {EXPECTED}") from None

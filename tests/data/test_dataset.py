@@ -11,7 +11,6 @@ from core.data import (
     TableParquet,
     TorchvisionData,
     build,
-    fingerprint,
     load,
     read_records,
 )
@@ -91,15 +90,6 @@ def test_more_records_than_there_are_and_one_class(tmp_path):
     np.savez(tmp_path / "t.npz", x=np.ones((4, 2)), y=np.zeros(4, int))
     with pytest.raises(BadInput, match="one class only"):
         build(TableParquet(path=tmp_path / "t.npz", members=1, non_members=1))
-
-
-def test_fingerprint_follows_the_content_not_the_name(tmp_path):
-    for name, value in (("a", 1), ("b", 1), ("c", 2)):
-        np.savez(tmp_path / f"{name}.npz", x=np.full((4, 2), value), y=[0, 1, 0, 1])
-    prints = [next(iter(fingerprint(TableParquet(path=tmp_path / f"{n}.npz")).values())) for n in "abc"]
-    assert prints[0] == prints[1] != prints[2] and fingerprint(Digits()) == {}
-    with pytest.raises(BadInput, match="no such file"):
-        fingerprint(TableParquet(path=tmp_path / "d.npz"))
 
 
 @pytest.mark.parametrize("error", [OSError("no route"), RuntimeError("Dataset not found or corrupted")])
