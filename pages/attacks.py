@@ -1,0 +1,212 @@
+"""Attacks: what membership inference achieves before and after the defence, and on which records."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from core.attacks import ATTACKS
+from core.attacks.comparison import side_by_side
+from core.attacks.histograms import ScoreHistograms, score_histograms
+from core.audit import paired
+from core.figures import member_histogram, roc_figure
+from core.figures import numbers as n
+from core.figures.layout import caption_of
+from core.store import read_json
+from pages import attack_words as words
+from pages import frame
+from pages.attack_records import exposed
+from pages.frame import Current
+
+CURVES = 6
+"""More curves in one figure cannot be told apart."""
+
+
+@st.cache_data(max_entries=50, show_spinner=False)
+def results(before: str, after: str | None, summary: str | None) -> pd.DataFrame:
+    """Both audits side by side with paired tests, all records and canaries; from two audit folders and the summary."""
+    tables = {when: pd.read_parquet(Path(f, "attacks.parquet")) for when, f in _given(before, after).items()}
+    if after is None:
+        return side_by_side(before=tables["before"], after=None, tests=None)
+    records = {when: pd.read_parquet(Path(f, "records.parquet")) for when, f in _given(before, after).items()}
+    known = read_json(Path(summary))["paired"] if summary else {}
+    tests = [pd.DataFrame([{"attack": name, "group": "all", **test} for name, test in known.items()])]
+    canary = records["before"]["canary"].to_numpy()
+    part = {when: table[canary].reset_index(drop=True) for when, table in records.items()}
+    # only where both audits found members and non-members in the group is there something to test
+    there = set.intersection(
+        *(set(t[(t["group"] == "canaries") & t["auc"].notna()]["attack"]) for t in tables.values())
+    )
+    tests.append(paired(part["before"], part["after"], sorted(there)).assign(group="canaries"))
+    return side_by_side(before=tables["before"], after=tables["after"], tests=pd.concat(tests))
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def histograms(before: str, after: str | None, attack: str) -> ScoreHistograms:
+    """Binned scores of one attack."""
+    columns = ["member", f"score_{attack}"]
+    tables = {w: pd.read_parquet(Path(f, "records.parquet"), columns=columns) for w, f in _given(before, after).items()}
+    scores = {when: table[f"score_{attack}"].to_numpy() for when, table in tables.items()}
+    return score_histograms(scores=scores, is_member=tables["before"]["member"].to_numpy())
+
+
+def _given(before: str, after: str | None) -> dict[str, str]:
+    return {"before": before} | ({"after": after} if after else {})
+
+
+def choose(table: pd.DataFrame, sides: list[str]) -> list[str]:
+    """The attacks whose curves are drawn; the first one is read out."""
+    names = list(table[table["group"] == "all"]["attack"])
+    most = CURVES // len(sides)
+    return st.multiselect(
+        "Attacks in the figure",
+        names,
+        default=names[:1],
+        format_func=title,
+        max_selections=most,
+        help=f"At most {most}, so that the {CURVES} curves can be told apart. The first one is put into words below.",
+    )
+
+
+def title(attack: str) -> str:
+    return ATTACKS[attack].title
+
+
+def headline(row: dict, sides: list[str]) -> None:
+    """The first attack's numbers, big."""
+    figures = [
+        (f"AUC {side}", n.auc(row[f"auc_{side}"]), n.auc(*(row[f"auc{end}_{side}"] for end in ("", "_low", "_high"))))
+        for side in sides
+    ]
+    if len(sides) == 2:
+        figures.append(("AUC after − before", n.difference(row["difference"]), words.change(row)))
+    figures = [(label, value, told[told.find("[") :]) for label, value, told in figures]
+    if len(sides) == 2:
+        figures[-1] = (*figures[-1][:2], f"{figures[-1][2]}, {n.p_value(row['p_value'])}")
+    true = " → ".join(n.count(int(row[f"tpr_01_true_positives_{side}"])) for side in sides)
+    figures.append(("TPR at 1 % FPR", f"{true} of {n.count(int(row['members_before']))}", words.verdict(row, "tpr_01")))
+    with st.container(horizontal=True):
+        for label, value, told in figures:
+            st.metric(label, value, told, delta_color="off", delta_arrow="off", border=True, width=232)
+
+
+def curves(now: Current, chosen: list[str], sides: list[str], non_members: int) -> None:
+    """ROC on linear and on logarithmic axes."""
+    table = pd.concat([now.table(side, "curves").assign(when=side) for side in sides])
+    table = pd.concat([table[table["attack"] == name].assign(attack=title(name)) for name in chosen])
+    places = st.columns(2)
+    for place, log in zip(places, (False, True), strict=True):
+        with place:
+            figure = roc_figure(table, log, non_members)
+            frame.draw(figure, f"roc-{'log' if log else 'linear'}", caption=False)
+    st.caption(caption_of(figure))
+
+
+def tables(table: pd.DataFrame, sides: list[str], key: str) -> None:
+    """Every attack, all records and canaries as rows of their own; the same as CSV."""
+    st.subheader("Every attack in numbers", anchor=False)
+    scored = table[table["auc_before"].notna()]
+    shown = {"AUC": words.auc_table(scored, sides)}
+    shown |= {f"TPR at {fpr} FPR": words.tpr_table(scored, sides, prefix) for prefix, (fpr, _) in words.FPRS.items()}
+    for tab, (name, cells) in zip(st.tabs(list(shown)), shown.items(), strict=True):
+        with tab:
+            st.dataframe(cells, hide_index=True, height="content", key=f"table-{name}")
+    st.caption(
+        "Brackets are 95 % intervals: DeLong for AUC, Clopper–Pearson for TPR. FP: false positives. Canaries are the "
+        "mislabelled members against the mislabelled non-members. Adaptive: the attacker's reference models went "
+        "through the same defence; attacks without reference models look at nothing but the model itself."
+    )
+    for row in table[table["auc_before"].isna()].to_dict("records"):
+        st.markdown(f":material/block: **{row['title']}** was not run: {row['reason_before']}.")
+    st.download_button(
+        "Attack table as CSV",
+        lambda: table.to_csv(index=False),
+        f"attacks-{key}.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def one_attack(now: Current, names: list[str], first: str, folders: tuple[str, str | None], sides: list[str]) -> None:
+    """Scores and most exposed records of one attack."""
+    st.subheader("One attack in detail", anchor=False)
+    attack = st.selectbox("Attack", names, index=names.index(first), format_func=title)
+    st.markdown(lesson(attack))
+    binned = histograms(*folders, attack)
+    places = st.columns(len(sides)) if len(sides) == 2 else [st.container()]
+    for place, side in zip(places, sides, strict=True):
+        with place:
+            st.markdown(f"**Scores {side} the defence**" if len(sides) == 2 else "**Scores**")
+            figure = member_histogram(binned.counts[side], log=binned.log, most=binned.fullest)
+            frame.draw(figure, f"scores-{side}", caption=False)
+    beyond = f" The end bins also hold {n.count(binned.beyond)} scores beyond the axis." if binned.beyond else ""
+    st.caption(caption_of(figure) + beyond)
+    exposed(now, attack, sides)
+
+
+def lesson(attack: str) -> str:
+    """What the attack does, from the docstring of its class."""
+    return inspect.cleandoc(ATTACKS[attack].__doc__ or "")
+
+
+def details() -> None:
+    """Formulae and sources."""
+    with st.expander("How these numbers are computed"):
+        st.markdown(
+            "**AUC**: the chance that a random member scores higher than a random non-member, ties as half. Interval "
+            "and the paired test of before against after on the same records: DeLong (1988), fast form Sun & Xu (2014)."
+        )
+        st.latex(r"\mathrm{AUC}=\frac{1}{n_1 n_0}\sum_{i,j}\left(\mathbf 1[s_i>s_j]+\tfrac12\mathbf 1[s_i=s_j]\right)")
+        st.markdown(
+            "**TPR at a low FPR** α: the largest share of members found by any threshold whose false positive rate is "
+            "at most α, never interpolated, tied records together (Carlini 2022). It counts as resolved from ten false "
+            "positives on, $n_0\\,\\alpha \\ge 10$. Interval: Clopper–Pearson (1934)."
+        )
+        st.latex(r"\mathrm{TPR}@\alpha=\max_t\left\{\frac{k(t)}{n_1}:\frac{\mathrm{FP}(t)}{n_0}\le\alpha\right\}")
+        st.markdown(
+            "**Certified**: only so many false positives c are allowed that the true false positive rate is at most α "
+            "with 95 % confidence. Where not even c = 0 will do, nothing can be certified."
+        )
+        st.latex(r"c=\max\{c: P[\mathrm{Bin}(n_0,\alpha)\le c]\le 0.05\}")
+
+
+def page(now: Current) -> None:
+    """Everything, top to bottom."""
+    sides = ["before", "after"] if now.has("after") else ["before"]
+    if not now.config.defence:
+        st.info("This experiment has no defence: the page shows the audit of the trained model alone.")
+    elif len(sides) == 1:
+        st.info("The defended model is not audited yet; until then this is the trained model alone.")
+        frame.job_panel(now)
+    folders = (str(now.folders["before"]), str(now.folders["after"]) if len(sides) == 2 else None)
+    summary = str(now.folders["experiment"] / "summary.json") if now.has("experiment") else None
+    table = results(*folders, summary)
+    scored = table[table["auc_before"].notna()]
+    if scored.empty:
+        st.warning("No attack could be run on this model; the reasons are in the table.")
+        tables(table, sides, now.key)
+        return
+    everyone = scored[scored["group"] == "all"].set_index("attack", drop=False)
+    chosen = choose(scored, sides) or list(everyone.index[:1])
+    headline(everyone.loc[chosen[0]].to_dict(), sides)
+    curves(now, chosen, sides, int(everyone.loc[chosen, "non_members_before"].min()))
+    st.subheader("What to notice", anchor=False)
+    st.markdown("\n".join(f"- {sentence}" for sentence in words.findings(scored, chosen[0], sides)))
+    tables(table, sides, now.key)
+    one_attack(now, list(everyone.index), chosen[0], folders, sides)
+    details()
+    st.page_link("rewind.py", label="Rewind more, less or elsewhere", icon=":material/arrow_forward:")
+    st.page_link("critical_weights.py", label="See which weights give members away", icon=":material/arrow_forward:")
+    st.caption(frame.facts(now))
+
+
+frame.header(
+    "Attacks",
+    "How well membership inference tells training records from new ones, before and after the defence, and which "
+    "records it finds.",
+)
+page(frame.need(frame.current(), "before"))

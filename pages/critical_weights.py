@@ -1,0 +1,305 @@
+"""Critical weights: where in the network the weights sit that give members away, and whether it learns with them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+from safetensors.numpy import load_file
+
+from core.experiment import selection
+from core.figures import (
+    concentration,
+    critical_share,
+    initial_vs_trained,
+    score_density,
+    score_histogram,
+    weight_image,
+)
+from core.figures import numbers as n
+from core.importance import ScoreIndex
+from core.importance.layer_detail import Layer, read_layer
+from core.rewinding import CWRF, masks
+from pages import frame, scope
+from pages.frame import Current
+
+PAPER = {
+    "conv": (".941", ""),
+    "linear": (".810", ".864"),
+    "norm": (".678", ".734"),
+    "attention+MLP": ("", ".907"),
+    "all": ("≈ .83", "≈ .77"),
+}
+"""Pearson correlations of ResNet18 and of a small ViT, as Fang and Kim (ICLR 2026) report them."""
+
+
+def thresholds(now: Current, critical: pd.DataFrame) -> dict[str, float | None]:
+    """log10 of the lowest score among the top r, for each score; None where r takes no weight at all."""
+    number = int(critical["rewound"].sum())
+    learned, _ = ScoreIndex.open(now.folders["scores"] / "learnability.npy").top(number)
+    cuts = {"vulnerability": float(critical["threshold"].min()), "learnability": learned}
+    return {
+        score: None if math.isinf(cut) else max(math.log10(cut), lowest(now, score)) if cut > 0 else lowest(now, score)
+        for score, cut in cuts.items()
+    }
+
+
+def lowest(now: Current, score: str) -> float:
+    """Left end of the histograms; weights without any score are counted there."""
+    return float(now.table("scores", f"histograms_{score}")["bin_low"].iloc[0])
+
+
+def held(now: Current, score: str, r: float) -> float:
+    """Share of the total score in the top r, at the nearest point of the curve (as the figure marks it)."""
+    curve = now.table("scores", f"concentration_{score}")
+    return float(curve["share"].iloc[(curve["fraction"].map(math.log) - math.log(r)).abs().argmin()])
+
+
+def numbers(now: Current, critical: pd.DataFrame, r: float) -> None:
+    """The three numbers that matter."""
+    total, number = int(critical["count"].sum()), int(critical["rewound"].sum())
+    pearson = now.table("scores", "correlations").set_index("type").at["all", "pearson"]
+    row = st.container(horizontal=True)
+    row.metric("Critical weights", f"{n.count(number)} of {n.weights(total)}", width=230)
+    row.metric("They hold, of all vulnerability", n.fraction(held(now, "vulnerability", r)), width=230)
+    row.metric("Learnability against vulnerability, Pearson", n.correlation(pearson), width=330)
+    if number == 0:
+        st.info(f"{n.fraction(r)} of {n.count(total)} weights is less than one weight: nothing is critical at this r.")
+
+
+def distributions(now: Current, cuts: dict[str, float | None]) -> None:
+    """Main figure: both scores, layer by layer."""
+    st.subheader("Scores, layer by layer", anchor=False)
+    for column, score in zip(st.columns(2, gap="large"), ("vulnerability", "learnability"), strict=True):
+        with column:
+            st.markdown(f"**{score.capitalize()}**: " + SHORT[score])
+            table = now.table("scores", f"histograms_{score}")
+            frame.draw(score_histogram(table, cuts[score], score=score), f"histogram-{score}", score == "vulnerability")
+
+
+def notice(critical: pd.DataFrame, r: float) -> None:
+    """What the selection at this r says, from its own counts."""
+    if not critical["rewound"].sum():
+        return
+    most, densest = critical.loc[critical["rewound"].idxmax()], critical.loc[critical["share"].idxmax()]
+    none = int((critical["rewound"] == 0).sum())
+    told = (
+        f"**What to notice.** At r = {n.fraction(r)} the largest group of critical weights, "
+        f"{n.count(int(most['rewound']))}, lies in `{most['name']}` ({most['region']}). "
+    )
+    if densest["name"] != most["name"]:
+        told += (
+            f"Relative to its size `{densest['name']}` is hit hardest: {n.fraction(densest['share'])} of its "
+            f"{n.count(int(densest['count']))} weights. "
+        )
+    if none:
+        told += f"{none} of {len(critical)} layers hold no critical weight at all. "
+    st.markdown(told + "The ranking compares all weights of the network with each other.")
+
+
+def where(now: Current, critical: pd.DataFrame, r: float) -> None:
+    """Heatmap over several r, the chosen one among them, and how concentrated the scores are."""
+    layers = now.table("scores", "layers")[["name", "type", "count"]].rename(columns={"name": "layer"})
+    shares = now.table("scores", "shares_vulnerability")[["layer", "r", "share"]].merge(layers, on="layer")
+    if r not in set(shares["r"]):
+        here = critical.rename(columns={"name": "layer"})[["layer", "share", "type", "count"]].assign(r=r)
+        shares = pd.concat([shares, here], ignore_index=True)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Where the critical weights sit", anchor=False)
+        frame.draw(critical_share(shares), "heatmap")
+    with right:
+        st.subheader("How few weights hold how much", anchor=False)
+        curves = [now.table("scores", f"concentration_{s}").assign(score=s) for s in ("vulnerability", "learnability")]
+        frame.draw(concentration(pd.concat(curves), r), "concentration")
+
+
+def entanglement(now: Current) -> None:
+    """Do the same weights learn and leak? The density, and the correlations by type beside the paper's."""
+    st.subheader("Do the same weights learn and leak?", anchor=False)
+    table = now.table("scores", "correlations")
+    pearson = table.set_index("type")["pearson"]
+    left, right = st.columns(2, gap="large")
+    with left:
+        grid = density(str(now.folders["scores"] / "density.safetensors"))
+        frame.draw(score_density(grid, float(pearson["all"])), "density")
+    with right:
+        st.markdown(in_words(pearson))
+        st.markdown(correlation_table(table))
+        st.caption(
+            f"Here: {now.config.data.kind}, {now.config.model.kind}, {n.count(int(table['weights'].iloc[-1]))} "
+            f"weights of one training run (seed {now.config.seed}); the weights of one network are no independent "
+            "sample, so there is no interval. Paper: values printed by Fang and Kim (ICLR 2026) for CIFAR-10, **other "
+            "models and data**: compare the pattern, not the digits."
+        )
+
+
+def in_words(pearson: pd.Series) -> str:
+    """One honest sentence about this experiment's correlation."""
+    value, types = pearson["all"], pearson.drop("all").dropna()
+    if not math.isfinite(value):
+        return "One of the scores does not vary, so nothing can be said about entanglement here."
+    told = f"Over all weights the two scores correlate with **r = {n.correlation(value)}**: "
+    if value >= 0.7:
+        told += "mostly the weights the network learns with are the ones that leak, so they cannot simply be removed."
+    elif value >= 0.4:
+        told += "learning and leaking share many weights, but far from all."
+    else:
+        told += "here learning and leaking use largely different weights, unlike in the paper."
+    if len(types) > 1:
+        told += f" Least so in {types.idxmin()} weights ({n.correlation(types.min())})."
+    return (
+        told + " Part of it is built in: both scores multiply the gradient by the weight, and both runs start at the "
+        "same weights and learn the same members."
+    )
+
+
+def correlation_table(table: pd.DataFrame) -> str:
+    """Ours beside the paper's, in the order of the network's types, "all" last."""
+    rows = ["| weights | number | Pearson | Spearman | paper: ResNet18 | paper: ViT |", "|:--|--:|--:|--:|--:|--:|"]
+    ours = table.set_index("type")
+    for kind in dict.fromkeys([*ours.index.drop("all"), *PAPER, "all"]):
+        theirs = [text or n.MISSING for text in PAPER.get(kind, ("", ""))]
+        if kind in ours.index:
+            row = ours.loc[kind]
+            here = [n.weights(row["weights"]), n.correlation(row["pearson"]), n.correlation(row["spearman"])]
+        else:
+            here = [n.MISSING] * 3
+        if kind != "all" or kind in ours.index:
+            rows.append("| " + " | ".join([kind, *here, *theirs]) + " |")
+    # "all" is the sum of the others and belongs below them
+    last = next(row for row in rows if row.startswith("| all "))
+    return "\n".join([*(row for row in rows if row is not last), last])
+
+
+@st.fragment
+def one_layer(now: Current, critical: pd.DataFrame) -> None:
+    """The weights of one layer as an image, and what training did to them."""
+    st.subheader("One layer in detail", anchor=False)
+    if not (now.has(now.trained) and now.has("vulnerability")):
+        st.info("The weights of this experiment are no longer in the store; its statistics above still are.")
+        return
+    names = list(critical["name"])
+    about = critical.set_index("name")
+    name = st.selectbox(
+        "Layer, in forward order",
+        names,
+        index=names.index(about["rewound"].idxmax()),
+        format_func=lambda layer: (
+            f"{layer} · {about.at[layer, 'region']}, {about.at[layer, 'type']} · "
+            f"{n.count(int(about.at[layer, 'rewound']), int(about.at[layer, 'count']))} critical"
+        ),
+    )
+    layer = open_layer(name, str(now.folders[now.trained]), str(now.folders["vulnerability"]))
+    critical_here = masks(scores={name: layer.vulnerability}, counts={name: int(about.at[name, "rewound"])})[name]
+    left, right = st.columns(2, gap="large")
+    with left:
+        frame.draw(weight_image(layer.trained, critical_here), "weight-image")
+    with right:
+        frame.draw(initial_vs_trained(layer.sample(critical_here)), "initial-trained")
+    facts = layer.facts(critical_here)
+    if critical_here.any() and not critical_here.all():
+        st.markdown(
+            f"Training moved the critical weights of this layer by {n.plain(facts['critical_moved'])} on average, the "
+            f"others by {n.plain(facts['others_moved'])}. Picking equally many by size instead would find "
+            f"{n.fraction(facts['among_largest'])} of the critical ones."
+        )
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def open_layer(name: str, trained: str, vulnerability: str) -> Layer:
+    """One layer's arrays, shared between sessions and never written to."""
+    return read_layer(name, trained=Path(trained), vulnerability=Path(vulnerability))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def density(file: str) -> dict:
+    """x_edges, y_edges and counts of the 2-D histogram."""
+    return load_file(file)
+
+
+def details(now: Current, critical: pd.DataFrame) -> None:
+    """What the scores are, exactly, and the numbers behind the figures."""
+    with st.expander("What learnability and vulnerability are"):
+        st.markdown(
+            "**Learnability** (Taylor first order, TFO). Train the network on its members with cross-entropy and add "
+            "up, over all steps, how much the loss would change if a weight were set to zero, to first order: gradient "
+            "times weight. A weight with a high sum is one the network learns with."
+        )
+        st.latex(
+            r"\mathrm{TFO}_i = \sum_{t=1}^{T} \left| \frac{\partial L_t}{\partial w_i}\, w_i \right|, \qquad L = "
+            r"\mathrm{CE}\big(f_\theta(x_\mathrm{members}),\, y\big)"
+        )
+        st.markdown(
+            "**Vulnerability** (privacy vulnerability estimation, PVE). The same sum, but for a network that learns "
+            "its members and at the same time has to answer on *reference* records, which are no members and are never "
+            "used by the attacks here, as it did before training. What such a network needs is what tells members "
+            "from everyone else: a high sum marks a weight that widens that gap."
+        )
+        kl = (
+            r"\mathrm{KL}\big(f_{\theta_0}(x_\mathrm{ref}) \,\|\, f_\theta(x_\mathrm{ref})\big)"
+            if now.config.importance.kl == "initial||trained"
+            else r"\mathrm{KL}\big(f_\theta(x_\mathrm{ref}) \,\|\, f_{\theta_0}(x_\mathrm{ref})\big)"
+        )
+        st.latex(
+            r"L_\mathrm{PVE} = (1-\lambda)\, \mathrm{CE}\big(f_\theta(x_\mathrm{members}),\, y\big) + \lambda\, " + kl
+        )
+        st.markdown(
+            f"Here λ = {now.config.importance.lam:g}, θ₀ are the initial weights. **Critical** are the top r of all weights "
+            "by vulnerability, one ranking for the whole network. Scope, exclusions and shares of single layers are chosen on the Rewind "
+            "page and do not change this one.\n\n"
+            "Source: Fang and Kim, *Critical weights rewinding and finetuning*, ICLR 2026 (arXiv 2603.13186). λ, the "
+            "number of steps and the direction of the KL term are not settled by the paper: they are settings here."
+        )
+    with st.expander("Numbers per layer"):
+        shown = critical.assign(
+            rewound=critical["rewound"],
+            share=critical["share"].map(n.fraction),
+            learnability_share=critical["learnability_share"].map(n.fraction),
+            vulnerability_share=critical["vulnerability_share"].map(n.fraction),
+        )
+        st.dataframe(
+            shown[
+                ["name", "region", "type", "count", "rewound", "share", "vulnerability_share", "learnability_share"]
+            ].rename(
+                columns={
+                    "name": "layer",
+                    "count": "weights",
+                    "rewound": "critical",
+                    "share": "critical, of the layer",
+                    "vulnerability_share": "of all vulnerability",
+                    "learnability_share": "of all learnability",
+                }
+            ),
+            hide_index=True,
+        )
+        cut = float(critical["threshold"].min())
+        if math.isfinite(cut):
+            st.caption(f"Lowest vulnerability among the critical weights: {n.plain(cut)}.")
+
+
+SHORT = {
+    "vulnerability": "how much a weight widens the gap between members and everyone else.",
+    "learnability": "how much the network learns with a weight. The line marks as many weights, ranked by this score.",
+}
+
+frame.header(
+    "Critical weights",
+    "Every weight has two scores: how much the network learns with it, and how much it gives members away. The top r "
+    "by the second are the critical weights: the ones to rewind.",
+)
+now = frame.need(frame.current(), "scores")
+r = scope.fraction_slider(now, "critical")
+critical = selection(now.folders["scores"], CWRF(fraction=r))
+numbers(now, critical, r)
+distributions(now, thresholds(now, critical))
+notice(critical, r)
+where(now, critical, r)
+entanglement(now)
+one_layer(now, critical)
+details(now, critical)
+st.page_link("rewind.py", label=f"Rewind these {n.fraction(r)}", icon=":material/arrow_forward:")
+st.page_link("layer_risk.py", label="Which regions of the network carry the risk", icon=":material/arrow_forward:")
+st.caption(frame.facts(now))

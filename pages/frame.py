@@ -22,6 +22,9 @@ from core.figures.layout import CONFIG, caption_of
 from core.figures.numbers import count, fraction, seconds
 from core.store import Store, read_json
 
+SHARED = ("fraction", "regions")
+"""Choices that pages share about one experiment; another experiment starts with its own."""
+
 ICONS = {
     "pending": ":material/radio_button_unchecked:",
     "running": ":material/progress_activity:",
@@ -120,6 +123,8 @@ def current() -> Current | None:
 
 def show(key: str) -> None:
     """Make another experiment the current one, from the next run of the page on."""
+    for name in SHARED:
+        st.session_state.pop(name, None)
     st.session_state["experiment"] = key
     st.query_params["experiment"] = key
 
@@ -222,12 +227,17 @@ def header(title: str, sentence: str) -> None:
     st.markdown(sentence)
 
 
-def draw(figure: Figure, key: str) -> None:
-    """A figure and, below it, the sentence that says what to notice."""
-    caption = caption_of(figure)
-    st.plotly_chart(figure, config=CONFIG, key=key, alt=caption or None)
-    if caption:
-        st.caption(caption)
+def draw(figure: Figure, key: str, caption: bool = True) -> None:
+    """A figure and, below it, the sentence that says what to notice (always there for readers who cannot see it)."""
+    text = caption_of(figure)
+    st.plotly_chart(figure, config=CONFIG, key=key, alt=text or None)
+    if caption and text:
+        st.caption(text)
+
+
+def read_stage(folder: Path) -> dict[str, Any]:
+    """stage.json of a finished stage: what it was made from, versions, seconds."""
+    return _values(str(folder / "stage.json"))
 
 
 def title_of(config: Experiment) -> str:

@@ -1,12 +1,7 @@
 """Router and the frame around every page: navigation, the current experiment, and what is running."""
 
-import sys
-from pathlib import Path
-
 import streamlit as st
 
-# a page server started from elsewhere (tests, `streamlit run pages/main.py`) finds `core` all the same
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent)) if "core" not in sys.modules else None
 
 from core.config import BadInput
 from pages import frame, sidebar

@@ -1,0 +1,192 @@
+"""Overview: the story of the current experiment, before and after, and what to look at next."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from core.attacks import ATTACKS
+from core.demo import start_demo
+from core.experiment import TITLES
+from core.figures import before_after, critical_counts, curves, roc_figure
+from core.figures import numbers as n
+from pages import frame
+from pages.frame import Current
+
+frame.header(
+    "Overview",
+    "Where this network memorises its training data, and what rewinding exactly those weights changes.",
+)
+
+
+def empty() -> None:
+    """Nothing in the store yet."""
+    st.info(
+        "No experiment yet. The demo trains a small network on 500 handwritten digits, a tenth of them with a wrong "
+        "label, finds the weights that give them away, rewinds those and attacks the network before and after. "
+        "It takes less than a minute."
+    )
+    if st.button("Start the demo", type="primary", icon=":material/play_arrow:"):
+        frame.show(start_demo(frame.open_store()))
+        st.rerun()
+    st.page_link("model.py", label="Or train or load a model of your own", icon=":material/arrow_forward:")
+
+
+def story(now: Current) -> None:
+    """Four numbers with intervals, the ROC, and the way on."""
+    summary = now.values("experiment", "summary")
+    before, after, headline = summary["before"], summary["after"], now.config.audit.attacks[0]
+    st.markdown(in_words(now, summary, headline))
+    upper, lower = st.columns(2), st.columns(2)
+    card(upper[0], "Test accuracy", measures(before, after, "Test accuracy"))
+    card(upper[1], f"Attack AUC · {ATTACKS[headline].title.lower()}", measures(before, after, "AUC", now))
+    non_members = before["attacks"][headline]["non_members"]
+    resolved = "" if non_members >= 1000 else f" · fewer than 10 false positives of {non_members}: not resolvable"
+    card(lower[0], f"TPR at 1 % FPR{resolved}", measures(before, after, "TPR", now))
+    rewound(lower[1], now, summary)
+
+    st.subheader("ROC of the attack", anchor=False)
+    log = (
+        st.segmented_control("Axes", ["linear", "log-log"], default="linear", label_visibility="collapsed") == "log-log"
+    )
+    frame.draw(roc_figure(roc_curves(now, headline), log, before["attacks"][headline]["non_members"]), "roc")
+
+
+def in_words(now: Current, summary: dict, headline: str) -> str:
+    """The result in two sentences, from its numbers."""
+    before, after = summary["before"], summary["after"]
+    was = before["attacks"][headline]
+    told = (
+        f"The network classifies {n.accuracy(before['train_accuracy'])} of its training records and "
+        f"{n.accuracy(before['test_accuracy'])} of new ones correctly; an attacker who sees its outputs tells members "
+        f"from non-members with AUC **{n.auc(was['auc'], was['auc_low'], was['auc_high'])}** (.5 is chance)."
+    )
+    if not after:
+        return told + " This experiment has no defence; choose one on the Rewind page."
+    test, defence = summary["paired"][headline], now.config.defence
+    assert defence
+    change = n.points(after["test_accuracy"] - before["test_accuracy"])
+    verdict = (
+        "lowered the AUC by" if test["high"] < 0 else "raised the AUC by" if test["low"] > 0 else "changed the AUC by"
+    )
+    sure = "" if test["high"] < 0 or test["low"] > 0 else ", which may be chance"
+    return (
+        f"{told} Rewinding {n.fraction(defence.fraction)} of the weights and fine-tuning the rest {verdict} "
+        f"**{n.difference(test['difference'])}** [{n.difference(test['low'])}, {n.difference(test['high'])}] "
+        f"({n.p_value(test['p_value'])}, paired DeLong{sure}) and moved test accuracy by **{change}**."
+    )
+
+
+def measures(before: dict, after: dict | None, what: str, now: Current | None = None) -> pd.DataFrame:
+    """Rows for `before_after`: one metric, one or two sides."""
+    rows = []
+    for when, side in (("before", before), ("after", after)):
+        if not side:
+            continue
+        if what == "Test accuracy":
+            value, low, high = (side[f"test_accuracy{end}"] for end in ("", "_low", "_high"))
+        else:
+            assert now
+            table = now.table(when, "attacks")
+            row = table[(table["attack"] == now.config.audit.attacks[0]) & (table["group"] == "all")].iloc[0]
+            names = ("auc", "auc_low", "auc_high") if what == "AUC" else ("tpr_01", "tpr_01_low", "tpr_01_high")
+            value, low, high = (row[name] for name in names)
+        unit = "AUC" if what == "AUC" else "%"
+        rows.append({"label": what, "when": when, "value": value, "low": low, "high": high, "unit": unit})
+    return pd.DataFrame(rows)
+
+
+def card(place, title: str, rows: pd.DataFrame) -> None:  # noqa: ANN001 - Streamlit's column has no public type
+    """One number before → after, big, and its picture with intervals."""
+    write = n.auc if rows["unit"].iloc[0] == "AUC" else n.accuracy
+    with place.container(border=True, height="stretch"):
+        st.caption(title)
+        st.markdown(f"#### {' → '.join(write(value) for value in rows['value'])}")
+        frame.draw(before_after(rows, compact=True), f"card-{title}", caption=False)
+
+
+def rewound(place, now: Current, summary: dict) -> None:  # noqa: ANN001
+    """How many weights were rewound, and where most of them lie."""
+    weights = summary["weights"]
+    with place.container(border=True, height="stretch"):
+        st.caption("Weights rewound")
+        if not now.config.defence:
+            st.markdown(f"#### none of {n.weights(weights['count'])}")
+            return
+        share = n.fraction(weights["rewound"] / weights["count"])
+        st.markdown(f"#### {n.count(weights['rewound'])} of {n.count(weights['count'])} ({share})")
+        regions = now.table("rewind", "layers").groupby("region", sort=False)[["rewound", "count"]].sum().reset_index()
+        frame.draw(
+            critical_counts(regions.assign(layer=regions["region"], type="region")), "card-weights", caption=False
+        )
+
+
+def roc_curves(now: Current, attack: str) -> pd.DataFrame:
+    """The attack's ROC before and, where finished, after."""
+    parts = [now.table(when, "curves").assign(when=when) for when in ("before", "after") if now.has(when)]
+    table = pd.concat(parts)
+    return table[table["attack"] == attack].assign(attack=ATTACKS[attack].title)
+
+
+def so_far(now: Current) -> None:
+    """Results of the stages that are already finished."""
+    if now.has("train"):
+        st.subheader("Training", anchor=False)
+        st.markdown("Members are learned better than non-members: that gap is what attacks use.")
+        left, right = st.columns(2)
+        with left:
+            frame.draw(curves(now.table("train", "log"), "loss"), "loss")
+        with right:
+            frame.draw(curves(now.table("train", "log"), "accuracy"), "accuracy")
+    if now.has("before"):
+        st.subheader("Attack on the undefended network", anchor=False)
+        headline = now.config.audit.attacks[0]
+        non_members = int((~now.table("before", "records")["member"]).sum())
+        frame.draw(roc_figure(roc_curves(now, headline), False, non_members), "roc-before")
+
+
+def next_steps() -> None:
+    """What can I do next."""
+    st.subheader("What to look at next", anchor=False)
+    links = {
+        "critical_weights.py": "Which weights give members away",
+        "layer_risk.py": "Which regions carry the risk",
+        "rewind.py": "Rewind another share or region",
+        "attacks.py": "All attacks, most exposed records",
+    }
+    for page, label in links.items():
+        st.page_link(page, label=label, icon=":material/arrow_forward:")
+
+
+def details(now: Current) -> None:
+    """How the numbers came about."""
+    with st.expander("How these numbers came about"):
+        st.markdown(
+            f"{frame.facts(now)}. AUC intervals: DeLong, 95 %. Accuracy and TPR intervals: Clopper–Pearson, 95 %. "
+            "Test accuracy is measured on non-members, flipped labels included. The attack needs no reference "
+            "models, so there is no adaptive version of it."
+        )
+        times = {
+            TITLES[key]: (frame.read_stage(folder).get("seconds"), folder.name)
+            for key, folder in now.folders.items()
+            if now.has(key)
+        }
+        table = pd.DataFrame([(k, n.seconds(s), f) for k, (s, f) in times.items()], columns=["stage", "took", "folder"])
+        st.dataframe(table, hide_index=True)
+        st.caption(
+            "The same from the command line: save this as experiment.json, run `python -m core run experiment.json`."
+        )
+        st.code(now.config.model_dump_json(indent=1), language="json", height=240)
+
+
+now = frame.current()
+if now is None:
+    empty()
+elif now.finished:
+    story(now)
+    next_steps()
+    details(now)
+else:
+    st.markdown(f"**{frame.title_of(now.config)}** · {frame.facts(now)}")
+    frame.job_panel(now)
+    so_far(now)

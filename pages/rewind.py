@@ -1,0 +1,198 @@
+"""Rewind: choose which weights go back to their initial values, see it at once, fine-tune the rest, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from core.attacks import ATTACKS
+from core.config import BadInput, explain
+from core.experiment import Experiment, preview_stage, selection
+from core.figures import before_after, critical_counts, roc_figure
+from core.figures import numbers as n
+from core.progress import Progress
+from core.rewinding import CWRF
+from core.store import read_json
+from pages import choices, forms, frame
+from pages.frame import Current
+
+frame.header(
+    "Rewind",
+    "Send the weights that give members away back to their initial values, freeze them there, and fine-tune the rest.",
+)
+
+
+def controls(now: Current, layers: pd.DataFrame) -> CWRF | None:
+    """The defence that the person set, or None with the reason on the page."""
+    own = choices.defence(now)
+    left, right = st.columns([3, 2])
+    with left:
+        fraction = choices.fraction(now, "rewind")
+    with right:
+        names = list(dict.fromkeys(layers["region"]))
+        start = [region for region in choices.regions(now) if region in names]
+        regions = st.multiselect(
+            "Regions in scope", names, start, placeholder="all regions", key=f"rewind-regions-{now.key}"
+        )
+        st.session_state["regions"] = regions
+    with st.expander("Scope, mode and fine-tuning"):
+        given = forms.form(
+            CWRF, own, key=f"rewind/{now.key}", exclude=("fraction", "regions", "layer_fractions", "exclude")
+        )
+        kinds = list(dict.fromkeys(layers["type"]))
+        given["exclude"] = st.multiselect(
+            "Never rewind",
+            [*kinds, *layers["name"]],
+            [name for name in own.exclude if name in [*kinds, *layers["name"]]],
+            placeholder="nothing excluded: choose weight types or layers",
+            key=f"rewind-exclude-{now.key}",
+        )
+        given["layer_fractions"] = overrides(now, layers, own)
+    return forms.validated(CWRF, {**given, "fraction": fraction, "regions": regions})
+
+
+def overrides(now: Current, layers: pd.DataFrame, own: CWRF) -> dict[str, float]:
+    """Own shares of single layers, typed into a table."""
+    st.markdown("**Own share for single layers** (per cent; empty: the layer takes part in the ranking)")
+    table = layers[["name", "region", "type", "count"]].copy()
+    table["own"] = [100 * own.layer_fractions.get(name, float("nan")) for name in table["name"]]
+    edited = st.data_editor(
+        table,
+        hide_index=True,
+        disabled=["name", "region", "type", "count"],
+        height=220,
+        key=f"rewind-layers-{now.key}",
+        column_config={
+            "name": "layer",
+            "count": st.column_config.NumberColumn("weights", format="localized"),
+            "own": st.column_config.NumberColumn("own share (%)", min_value=0.0, max_value=100.0, format="%.3g"),
+        },
+    )
+    typed = edited.set_index("name")["own"].astype(float).dropna()
+    return {str(name): share / 100 for name, share in typed.items()}
+
+
+def at_once(scores_folder: Path, defence: CWRF) -> pd.DataFrame | None:
+    """How many weights of each layer would be rewound, without a job."""
+    try:
+        chosen = selection(scores_folder, defence)
+    except BadInput as error:
+        st.error(str(error))
+        return None
+    total, scope = int(chosen["rewound"].sum()), int(chosen["count"].sum())
+    st.markdown(f"#### {n.count(total)} of {n.count(scope)} weights ({n.fraction(total / scope)}) would be rewound")
+    frame.draw(critical_counts(chosen.rename(columns={"name": "layer"})), "counts")
+    return chosen
+
+
+def preview(experiment: Experiment, now: Current) -> None:
+    """Accuracy and AUC of the rewound, not yet fine-tuned model, on request."""
+    stage = preview_stage(experiment)
+    found = now.store.find(stage)
+    if found is None and st.button(
+        "Check it before fine-tuning",
+        icon=":material/visibility:",
+        help="Rewinds the weights and measures accuracy and the loss attack at once, without any fine-tuning.",
+    ):
+        with st.spinner("Rewinding and measuring …", show_time=True):
+            try:
+                found = now.store.ensure(stage, Progress())
+            except BadInput as error:
+                st.error(str(error))
+    if found is not None:
+        result = read_json(found / "preview.json")
+        before = now.values("before", "metrics")
+        accuracy = n.accuracy(*(result[f"test_accuracy{end}"] for end in ("", "_low", "_high")))
+        auc = n.auc(result["auc"], result["auc_low"], result["auc_high"])
+        st.markdown(
+            f"Right after the rewind, before any fine-tuning: test accuracy **{accuracy}** "
+            f"(trained model: {n.accuracy(before['test_accuracy'])}), loss attack AUC **{auc}**. "
+            "Fine-tuning repairs the accuracy with the weights that stayed."
+        )
+
+
+def outcome(now: Current) -> None:
+    """Before and after of the current experiment's rewind, with the paired test and the download."""
+    summary, headline = now.values("experiment", "summary"), now.config.audit.attacks[0]
+    test = summary["paired"][headline]
+    rows = []
+    for when in ("before", "after"):
+        side = summary[when]
+        found = side["attacks"][headline]
+        accuracy = {
+            "value": side["test_accuracy"],
+            "low": side["test_accuracy_low"],
+            "high": side["test_accuracy_high"],
+        }
+        area = {"value": found["auc"], "low": found["auc_low"], "high": found["auc_high"]}
+        rows.append({"label": "Test accuracy", "when": when, "unit": "%", **accuracy})
+        rows.append({"label": f"Attack AUC, {ATTACKS[headline].title.lower()}", "when": when, "unit": "AUC", **area})
+    st.markdown(
+        f"AUC changed by **{n.difference(test['difference'])}** "
+        f"[{n.difference(test['low'])}, {n.difference(test['high'])}] ({n.p_value(test['p_value'])}, paired DeLong on "
+        f"the same {n.count(found['members'] + found['non_members'])} records), test accuracy by "
+        f"**{n.points(summary['after']['test_accuracy'] - summary['before']['test_accuracy'])}**."
+    )
+    left, right = st.columns(2)
+    with left:
+        frame.draw(before_after(pd.DataFrame(rows)), "outcome")
+    with right:
+        curves = pd.concat([now.table(when, "curves").assign(when=when) for when in ("before", "after")])
+        curves = curves[curves["attack"] == headline].assign(attack=ATTACKS[headline].title)
+        frame.draw(roc_figure(curves, False, found["non_members"]), "roc")
+    weights = now.folders["rewind"] / "final.safetensors"
+    st.download_button(
+        "Download the defended weights (safetensors)",
+        data=weights.read_bytes,
+        file_name=f"rewound-{now.key}.safetensors",
+        mime="application/octet-stream",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+    st.page_link("attacks.py", label="Every attack and the most exposed records", icon=":material/arrow_forward:")
+
+
+def same(a: CWRF | None, b: CWRF) -> bool:
+    return a is not None and a.model_dump() == b.model_dump()
+
+
+now = frame.need(frame.current(), "scores", "before")
+layers = now.table("scores", "layers")
+defence = controls(now, layers)
+chosen = at_once(now.folders["scores"], defence) if defence else None
+if defence and chosen is not None:
+    try:
+        experiment = Experiment.model_validate({**now.config.model_dump(), "defence": defence.model_dump()})
+    except ValueError as error:  # a pydantic error of the whole, such as data that do not go with the objective
+        st.error(explain(error) if hasattr(error, "errors") else str(error))
+        st.stop()
+    preview(experiment, now)
+    mine = same(now.config.defence, defence)
+    if mine and now.finished:
+        st.subheader("Result", anchor=False)
+        outcome(now)
+    elif mine and now.job is not None:
+        st.subheader("Rewind and fine-tune", anchor=False)
+        frame.job_panel(now)
+    elif st.button("Rewind and fine-tune", type="primary", icon=":material/history:"):
+        if frame.start(experiment):
+            st.rerun()
+    if not mine and now.finished and now.config.defence:
+        with st.expander(f"Result of the experiment shown so far: {frame.title_of(now.config)}"):
+            outcome(now)
+    with st.expander("What a rewind does"):
+        st.markdown(
+            "Weights are ranked by privacy vulnerability (PVE). Of the top share r, a mask $B_r$ is made, "
+            "$B_f = 1 - B_r$, and"
+        )
+        st.latex(r"\theta_{rw} = B_f \odot \theta_{base} + B_r \odot \theta_{initial}")
+        st.markdown(
+            "The rewound weights then stay exactly where they are, whatever momentum and weight decay would do, and "
+            "the others are fine-tuned: $g \\leftarrow B_f \\odot g$. A1 removes the weights instead of rewinding, A2 "
+            "tunes only the rewound ones; both are there to see that it is the *location* of a weight that matters. "
+            "Source: Fang and Kim, ICLR 2026 (arXiv 2603.13186)."
+        )
+elif now.job is not None and now.job.active:
+    frame.job_panel(now)

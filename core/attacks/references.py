@@ -41,7 +41,7 @@ def moments(*, values: np.ndarray, mask: np.ndarray) -> Moments:
         value, chosen = np.ascontiguousarray(values[:, block].T, np.float64), np.ascontiguousarray(mask[:, block].T)
         n, rows = count[block], np.arange(value.shape[0])
         ranked = np.sort(np.where(chosen, value, np.inf), axis=1)
-        middle = ranked[rows, np.maximum(n - 1, 0) // 2] + ranked[rows, np.minimum(n // 2, models - 1)]
+        middle = ranked[rows, np.maximum(n - 1, 0) // 2] + ranked[rows, n // 2]
         median[block] = np.where(n > 0, middle / 2, np.nan)
         mean = np.where(chosen, value, 0).sum(axis=1) / np.maximum(n, 1)
         squares = (np.where(chosen, value - mean[:, None], 0) ** 2).sum(axis=1)
@@ -80,10 +80,10 @@ def log_likelihood(phi: np.ndarray) -> np.ndarray:
 def problem_with_references(signals: Signals, *, title: str, inside: int, outside: int) -> str | None:
     """Why the references do not serve, in words, or None. inside / outside: IN / OUT models each record must have."""
     phi, is_in = signals.reference_phi, signals.reference_in
-    if phi is None or is_in is None or not len(phi):
+    if phi is None or is_in is None or not len(phi) or not len(is_in):
         return f"{title} needs reference models: train some in this audit"
     if phi.shape[:2] != is_in.shape or phi.shape[1] != len(signals.labels):
-        return f"{title}: reference outputs {phi.shape} and membership {is_in.shape} are not of the same models and records"
+        return f"{title}: reference outputs {phi.shape} and membership {is_in.shape} differ in models or records"
     diverged = [m for m in range(len(phi)) if not np.isfinite(phi[m]).all()]
     if diverged:
         return (

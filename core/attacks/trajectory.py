@@ -35,17 +35,18 @@ class TrajectoryAttack(Attack):
         return {"checkpoints": checkpoints, "weights": "learned" if self._learns(signals) else "equal"}
 
     def __call__(self, signals: Signals) -> np.ndarray:
-        path = scaled(np.asarray(signals.trajectory))
-        known = signals.population_trajectory
-        path = standardised(path, path if known is None or not len(known) else scaled(known))
+        path, known = scaled(np.asarray(signals.trajectory)), signals.population_trajectory
+        alone = known is None or not len(known)
+        path = standardised(path, path if alone else scaled(np.asarray(known)))
         if not self._learns(signals):
             return path.mean(axis=1)
         from sklearn.linear_model import LogisticRegression
 
         paths = [scaled(shadow) for shadow in np.asarray(signals.reference_trajectory)]
         is_in = np.asarray(signals.reference_in, bool)[: len(paths)]
-        # a reference's own non-members play the part of the population
-        features = np.concatenate([standardised(p, p[~m]) for p, m in zip(paths, is_in, strict=True)])
+        # the same yardstick as the target's: its own non-members play the part of the population where there is one
+        pairs = zip(paths, is_in, strict=True)
+        features = np.concatenate([standardised(p, p if alone else p[~member]) for p, member in pairs])
         rows = np.random.default_rng(self.seed).permutation(len(features))[:MOST_ROWS]
         learned = LogisticRegression(max_iter=500).fit(features[rows], is_in.ravel()[rows])
         return learned.decision_function(path)

@@ -35,7 +35,7 @@ def critical_share(table: pd.DataFrame) -> go.Figure:
     ]
     fig = go.Figure(
         go.Heatmap(
-            z=np.where(share > 0, np.log10(np.maximum(share, 1e-12)), np.nan),
+            z=np.where(share > 0, np.log10(np.maximum(share, 1e-12)), np.log10(low)),
             x=[fraction(r) for r in fractions],
             y=list(range(len(layers))),
             zmin=np.log10(low),
@@ -49,7 +49,7 @@ def critical_share(table: pd.DataFrame) -> go.Figure:
             hoverongaps=False,
             xgap=2,
             ygap=2,
-            colorbar=color_bar("share of the layer's weights (per cent)", tickvals=np.log10(ticks), ticktext=labels),
+            colorbar=color_bar("share of the layer (per cent)", tickvals=np.log10(ticks), ticktext=labels),
         )
     )
     widest = share[:, -1]

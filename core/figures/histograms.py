@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core.figures.layout import decades, empty, finish, mark_x, row_height, short_all
-from core.figures.numbers import count, fraction
+from core.figures.numbers import MINUS, count, fraction, power_of_ten
 from core.figures.palette import CONTEXT, SCORES, SPLITS, Ink
 
 Score = Literal["vulnerability", "learnability"]
@@ -24,7 +24,7 @@ def score_histogram(
     what lies right of it is filled. Ridges have logarithmic heights, each layer scaled to its own fullest bin,
     for on a linear scale the few critical weights could not be seen.
     """
-    x_title = f"{score} score of a weight (log scale)"
+    x_title = f"{score} (log scale)"
     if layer is not None:
         counts = counts[counts["layer"] == layer]
     if counts.empty:
@@ -127,9 +127,15 @@ def _score_caption(counts: pd.DataFrame, threshold: float | None, score: str) ->
     )
 
 
-def member_histogram(counts: pd.DataFrame) -> go.Figure:
-    """Attack scores of members and non-members from columns score_low, score_high, members, non_members (records)."""
+def member_histogram(counts: pd.DataFrame, log: bool = False, most: int | None = None) -> go.Figure:
+    """Attack scores of members and non-members from columns score_low, score_high, members, non_members (records).
+
+    `log`: the bounds are −log10(−score) and the ticks say which score that is. `most`: top of the count axis, given
+    where two histograms are to be compared.
+    """
     x_title, y_title = "attack score (higher = more likely a member)", "records per bin"
+    if log:
+        x_title = "attack score (log scale, higher = more likely a member)"
     if counts.empty:
         return empty("No attack has finished yet.", x=x_title, y=y_title)
     counts = counts.sort_values("score_low")
@@ -160,4 +166,10 @@ def member_histogram(counts: pd.DataFrame) -> go.Figure:
         height=320,
     )
     fig.update_yaxes(showgrid=True, rangemode="tozero")
+    if most:
+        fig.update_yaxes(range=[0, 1.05 * most])
+    if log:
+        decades(fig, edges[0], edges[-1])
+        values = fig.layout.xaxis.tickvals
+        fig.update_xaxes(ticktext=[f"{MINUS}{power_of_ten(-value)}" for value in values])
     return fig

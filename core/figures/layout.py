@@ -48,7 +48,7 @@ def finish(
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"size": TEXT_SIZE},
-        margin={"l": 4, "r": 12, "t": 12, "b": 4, "pad": 4},
+        margin={"l": 4, "r": 24, "t": 12, "b": 4, "pad": 4},
         dragmode=False,  # a finger that scrolls the page past a figure must not zoom it
         hovermode="closest",
         showlegend=legend,
@@ -69,6 +69,7 @@ def finish(
         "linecolor": GRID,
         "fixedrange": True,
         "automargin": True,
+        "ticklabeloverflow": "allow",  # else the last label, 100 %, is dropped
         "tickfont": {"size": SMALL_SIZE},
         "title_font": {"size": TEXT_SIZE},
         "title_standoff": 8,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-WAYS = 64
-"""Thresholds tried per pass over the layers: 6 passes find any float32 exactly."""
+WAYS = 16
+"""Thresholds tried per pass over the layers: 8 passes find any float32 exactly."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +81,23 @@ class ScoreIndex:
         return float(threshold), counts
 
     def _threshold(self, count: int, chosen: list[int]) -> np.float32:
-        """The count-th largest value, by searching the bit patterns of floats ≥ 0, which order like the floats."""
+        """The count-th largest value, by searching the bit patterns of floats ≥ 0, which order like the floats.
+
+        Of each layer only the stretch that can still hold the answer is looked at: on a freshly mapped file it is
+        the pages touched that take the time.
+        """
         views = [self.sorted_by_layer[i] for i in chosen]
+        starts, ends = np.zeros(len(views), np.int64), self.sizes[chosen]
+        total = int(ends.sum())
         low, high = 0, int(max(v[-1] for v in views if len(v)).view(np.int32))
         while low < high:  # invariant: at least `count` values ≥ float(low); the answer's bits lie in [low, high]
-            step = max(1, -(-(high - low) // WAYS))
+            step = -(-(high - low) // WAYS)
             bits = np.arange(low + step, high + step, step, dtype=np.int64).clip(max=high).astype(np.int32)
             cuts = bits.view(np.float32)
-            reached = sum(len(v) - v.searchsorted(cuts, "left") for v in views) >= count
-            passed = int(reached.sum())
-            low, high = (
-                int(bits[passed - 1]) if passed else low,
-                int(bits[passed]) - 1 if passed < len(bits) else high,
-            )
+            below = np.stack([a + v[a:b].searchsorted(cuts) for v, a, b in zip(views, starts, ends, strict=True)])
+            passed = int((total - below.sum(0) >= count).sum())
+            if passed:
+                low, starts = int(bits[passed - 1]), below[:, passed - 1]
+            if passed < len(bits):
+                high, ends = int(bits[passed]) - 1, below[:, passed]
         return np.int32(low).view(np.float32)

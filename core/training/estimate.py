@@ -1,0 +1,210 @@
+"""How long an experiment's training runs will take, from rates that were measured: an estimate, with its basis.
+
+Free of torch, except inside `measure`. The unit of work is one record passed forwards and backwards once.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from core.data.facts import Facts, facts
+from core.experiment import Experiment, plan
+from core.figures.numbers import seconds as in_words
+from core.store import Stage, Store, read_json, write_json
+
+PVE_PASSES = 7 / 3
+"""Work of a PVE step relative to a plain one: the same again for the reference batch, and a third (forwards only)
+for the initial model on it."""
+ROUNDS, LONG_ENOUGH = 8, 1.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is still to be trained, in seconds."""
+
+    seconds: float | None
+    """None where no rate is known."""
+    basis: str
+    """Where the rate comes from, in words."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """Seconds by stage key, missing stages only."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A finished training run: what its rate depends on, and the rate in seconds per record, epoch and pass."""
+
+    model: dict[str, Any]
+    shape: tuple[int, ...]
+    batch: int
+    device: str
+    created: str
+    rate: float
+
+
+def estimate(experiment: Experiment, store: Store) -> Estimate:
+    """Seconds for training, scoring runs and fine-tuning that are not yet in the store; BadInput for unusable files.
+
+    Attacks and statistics are not included.
+    """
+    missing: dict[str, Stage] = {}
+    for stage in plan(experiment).values():
+        if stage.kind in ("train", "rewind") and store.find(stage) is None:
+            missing.setdefault(stage.folder, stage)
+    if not missing:
+        return Estimate(0.0, "every training run of this experiment is in the store already")
+    found = facts(experiment.data)
+    known = _from_runs(experiment, found, store) or _from_measurement(experiment, found, store)
+    if known is None:
+        return Estimate(None, "nothing with this architecture and shape of records was timed on this machine yet")
+    per_epoch, basis = known
+    parts = {stage.key: _epochs(stage) * per_epoch(_passes(stage)) for stage in missing.values()}
+    return Estimate(sum(parts.values()), basis, parts)
+
+
+def measure(experiment: Experiment, store: Store) -> dict[str, Any]:
+    """Time a few real steps of this architecture and batch size on random records, and keep the rate in rates.json.
+
+    Seconds per record for a step (`train`) and for the per-epoch log (`watch`). Imports torch: takes seconds.
+    """
+    import torch
+
+    from core.defenses import CrossEntropy
+    from core.pipeline import make
+    from core.training import loop
+    from core.training.device import device
+
+    found = facts(experiment.data)
+    experiment.model.fits(found.shape)
+    model = make(experiment.model, found.shape, found.classes, experiment.seed)
+    batch = max(2, min(experiment.train.batch_size, experiment.data.members))
+    count = batch * (4 if batch <= 512 else 1)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn((count, *found.shape), generator=generator).to(device())
+    y = torch.randint(found.classes, (count,), generator=generator).to(device())
+    # a rate that keeps the loss finite whatever a person typed; it does not change the time of a step
+    recipe = experiment.train.model_copy(update={"epochs": 1, "lr": 1e-5, "batch_size": batch})
+
+    def step() -> None:
+        loop.fit(model, members=(x, y), recipe=recipe, seed=0, objective=CrossEntropy(), accumulate=True)
+
+    entry = {
+        **_key(experiment, found),
+        "device": str(device()),
+        "train": _timed(step) / count,
+        "watch": _timed(lambda: loop.measure(model, (x, y))) / count,
+        "watched": loop.WATCHED,
+    }
+    path = store.root / "rates.json"
+    with store.lock("rates"):
+        kept = [old for old in _measurements(path) if any(old.get(name) != entry[name] for name in _KEY)]
+        write_json(path, {"rates": [*kept, entry]})
+    return entry
+
+
+def _timed(work: Callable[[], object]) -> float:
+    """Median seconds of a few calls, after one to warm up."""
+    work()
+    took: list[float] = []
+    while len(took) < ROUNDS and sum(took) < LONG_ENOUGH:
+        started = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - started)
+    return statistics.median(took)
+
+
+# ---- rates
+
+
+_KEY = ("model", "shape", "batch", "device")
+PerEpoch = Callable[[float], float]
+
+
+def _key(experiment: Experiment, found: Facts) -> dict[str, Any]:
+    return {
+        "model": experiment.model.model_dump(mode="json"),
+        "shape": list(found.shape),
+        "batch": experiment.train.batch_size,
+    }
+
+
+def _from_runs(experiment: Experiment, found: Facts, store: Store) -> tuple[PerEpoch, str] | None:
+    model = experiment.model.model_dump(mode="json")
+    runs = [
+        run for run in map(_run, store.root.glob("train-*")) if run and (run.model, run.shape) == (model, found.shape)
+    ]
+    if not runs:
+        return None
+    device = max(runs, key=lambda run: run.created).device
+    here = [run for run in runs if run.device == device]
+    same = [run for run in here if run.batch == experiment.train.batch_size]
+    rate = statistics.median(run.rate for run in same or here)
+    many = f"median of {len(same or here)} finished runs" if len(same or here) > 1 else "one finished run"
+    other = "" if same else " at other batch sizes"
+    shape = "×".join(map(str, found.shape))
+    basis = (
+        f"{many} of this architecture on records of {shape}{other}, {device}: "
+        f"{in_words(rate * 1000)} for 1 000 records and one epoch"
+    )
+    members = experiment.data.members
+    return lambda passes: members * passes * rate, basis
+
+
+def _from_measurement(experiment: Experiment, found: Facts, store: Store) -> tuple[PerEpoch, str] | None:
+    wanted = _key(experiment, found)
+    entries = [e for e in _measurements(store.root / "rates.json") if all(e.get(k) == v for k, v in wanted.items())]
+    if not entries:
+        return None
+    entry = entries[-1]
+    data = experiment.data
+    watch = entry["watch"] * sum(min(size, entry["watched"]) for size in (data.members, data.non_members))
+    basis = (
+        f"a few steps timed on this machine, {entry['device']}, batches of {entry['batch']}: "
+        f"{in_words(entry['train'] * 1000)} for 1 000 records"
+    )
+    return lambda passes: data.members * passes * entry["train"] + watch, basis
+
+
+def _measurements(path: Path) -> list[dict[str, Any]]:
+    try:
+        return list(read_json(path)["rates"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _epochs(stage: Stage) -> int:
+    holder = stage.config["defence"]["finetune"] if stage.kind == "rewind" else stage.config["recipe"]
+    return holder["epochs"]
+
+
+def _passes(stage: Stage) -> float:
+    return PVE_PASSES if stage.config.get("objective", {}).get("kind") == "pve" else 1.0
+
+
+@lru_cache(maxsize=4096)
+def _run(folder: Path) -> _Run | None:
+    """The run in a folder train-…; None where it or its data are not whole. Read once: results never change."""
+    try:
+        record = read_json(folder / "stage.json")
+        data = folder.parent / f"data-{record['inputs']['data']}"
+        shape = tuple(read_json(data / "dataset.json")["shape"])
+        members = read_json(data / "stage.json")["config"]["members"]
+        config = record["config"]
+        passes = PVE_PASSES if config["objective"]["kind"] == "pve" else 1.0
+        work = config["recipe"]["epochs"] * members * passes
+        return _Run(
+            config["model"],
+            shape,
+            config["recipe"]["batch_size"],
+            record.get("device", "cpu"),
+            record["created"],
+            record["seconds"] / work,
+        )
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        return None

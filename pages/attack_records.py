@@ -1,0 +1,129 @@
+"""The records an attack is surest of, as pictures or rows: the lower part of the attacks page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.attacks.exposure import most_exposed
+from core.data import read_records
+from core.figures import numbers as n
+from core.figures.thumbnails import thumbnails
+from pages.frame import Current
+
+FEATURES = 24
+"""Columns of a table record that are shown beside it."""
+BADGES = {"member": (":material/person:", "orange"), "non-member": (":material/person_off:", "blue")}
+CANARY = ":material/flag:"
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def pictures(folder: str, positions: tuple[int, ...]) -> list[np.ndarray]:
+    """A few records as images, enlarged."""
+    return thumbnails(read_records(Path(folder), np.array(positions)))
+
+
+def exposed(now: Current, attack: str, sides: list[str]) -> None:
+    """The records with the highest scores, as pictures or rows."""
+    st.subheader("Most exposed records", anchor=False)
+    with st.container(horizontal=True):
+        who = st.segmented_control("Who", ["members", "canaries", "non-members"], default="members", required=True)
+        when = "before"
+        if len(sides) == 2:
+            when = st.segmented_control("Ranked by the score", sides, default="before", required=True)
+        shown = st.segmented_control("Shown", [12, 24, 48], default=12, required=True)
+    before, after = (now.table(side, "records") if side in sides else None for side in ("before", "after"))
+    table = most_exposed(before=before, after=after, attack=attack, who=who, when=when)
+    if table.empty:
+        st.info(f"This experiment has no {who} that this attack scored.")
+        return
+    st.markdown(ranking(table, attack, who, shown))
+    about = now.values("data", "dataset")
+    classes, top = about["classes"], table.head(shown)
+    if about["kind"] == "image":
+        gallery(now, top, classes, sides)
+        with st.expander(f"The same {len(top)} as a table"):
+            st.dataframe(readable(top, classes, sides), hide_index=True)
+    else:
+        features = read_records(now.folders["data"], top["record"].to_numpy())[:, :FEATURES]
+        names = [f"feature {i}" for i in range(features.shape[1])]
+        rows = pd.concat([readable(top, classes, sides), pd.DataFrame(features, columns=names)], axis=1)
+        st.dataframe(rows, hide_index=True, height="content")
+    st.download_button(
+        f"All {n.count(len(table))} {who} as CSV",
+        lambda: table.to_csv(index=False),
+        f"exposed-{attack}-{who}-{now.key}.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def ranking(table: pd.DataFrame, attack: str, who: str, shown: int) -> str:
+    """What the order means, and how many canaries and ties are in it."""
+    top = table.head(shown)
+    told = {
+        "members": "Members this attack is surest of.",
+        "canaries": "Members with a wrong label, the surest first.",
+        "non-members": "Non-members that look most like members: the attack's first false alarms.",
+    }[who]
+    if who == "members" and table["canary"].any():
+        found, total = int(top["canary"].sum()), int(table["canary"].sum())
+        told += (
+            f" {found} of the {len(top)} shown {'is a canary' if found == 1 else 'are canaries'}; "
+            f"canaries are {n.count(total, len(table))} of the members."
+        )
+        if found / len(top) < total / len(table):
+            told += " Attacks that do not correct for difficulty rank easy records first, not memorised ones."
+    ties = int(table["tied"].iloc[0])
+    if ties > len(top):
+        told += f" {n.count(ties)} records share the highest score, so which of them are shown says nothing."
+    return told
+
+
+def gallery(now: Current, top: pd.DataFrame, classes: list[str], sides: list[str]) -> None:
+    """One card per record."""
+    images = pictures(str(now.folders["data"]), tuple(int(p) for p in top["record"]))
+    with st.container(horizontal=True, gap="small"):
+        for image, row in zip(images, top.to_dict("records"), strict=True):
+            with st.container(border=True, width=158, gap="xsmall"):
+                st.image(image, width=124, alt=f"record {row['record']}, label {classes[row['label']]}")
+                kind = "member" if row["member"] else "non-member"
+                st.badge(kind, icon=BADGES[kind][0], color=BADGES[kind][1])
+                if row["canary"]:
+                    st.badge("canary" if row["member"] else "mislabelled", icon=CANARY, color="violet")
+                label = classes[row["label"]]
+                was = f" (truly {classes[row['clean_label']]})" if row["canary"] else ""
+                st.caption(
+                    f"#{row['rank']} · record {row['record']}  \nlabel **{label}**{was}  \n"
+                    f"predicted {_both(row, 'prediction', sides, lambda k: classes[k])}  \n"
+                    f"loss {_both(row, 'loss', sides, n.plain)}"
+                )
+
+
+def readable(top: pd.DataFrame, classes: list[str], sides: list[str]) -> pd.DataFrame:
+    """The records table in words."""
+    rows = [
+        {
+            "rank": row["rank"],
+            "record": row["record"],
+            "source row": row["source_row"],
+            "is": "member" if row["member"] else "non-member",
+            "canary": ("⚑ canary" if row["member"] else "⚑ mislabelled") if row["canary"] else "",
+            "label": classes[row["label"]],
+            "clean label": classes[row["clean_label"]],
+            "prediction": _both(row, "prediction", sides, lambda k: classes[k]),
+            "loss (nats)": _both(row, "loss", sides, n.plain),
+            "score": _both(row, "score", sides, n.plain),
+        }
+        for row in top.to_dict("records")
+    ]
+    return pd.DataFrame(rows)
+
+
+def _both(row: dict, name: str, sides: list[str], write: Callable) -> str:
+    return " → ".join(write(row[f"{name}_{side}"]) for side in sides)

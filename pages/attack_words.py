@@ -1,0 +1,172 @@
+"""What the attack tables say, in cells and sentences. Only words: every number comes from the tables."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from core.figures import numbers as n
+from core.figures.roc import FEW
+
+FPRS = {"tpr_01": ("1 %", 100), "tpr_001": ("0.1 %", 1000)}
+"""Column prefix → the target FPR in words, and one over it."""
+GROUPS = {"all": "all records", "canaries": "canaries"}
+
+
+def auc_table(table: pd.DataFrame, sides: list[str]) -> pd.DataFrame:
+    """AUC with interval per audit and the paired difference."""
+    rows = []
+    for row in table.to_dict("records"):
+        cells = _first(row)
+        for side in sides:
+            cells[f"AUC {side}"] = n.auc(*(row[f"auc{end}_{side}"] for end in ("", "_low", "_high")))
+        if len(sides) == 2:
+            cells |= {"after − before": change(row), "paired test": n.p_value(row["p_value"])}
+        rows.append(cells | {"adaptive attacker": adaptive(row["adaptive"])})
+    return pd.DataFrame(rows)
+
+
+def tpr_table(table: pd.DataFrame, sides: list[str], prefix: str) -> pd.DataFrame:
+    """TPR at one low FPR: counts with interval, certified counts, and whether n₀ resolves it."""
+    rows = []
+    for row in table.to_dict("records"):
+        cells = _first(row)
+        for side in sides:
+            cells[f"TPR {side}"] = hits(row, prefix, side)
+        cells["verdict"] = verdict(row, prefix)
+        for side in sides:
+            cells[f"certified {side}"] = certified(row, prefix, side)
+        rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def _first(row: dict) -> dict[str, str]:
+    members, others = row["members_before"], row["non_members_before"]
+    return {
+        "attack": row["title"],
+        "records": GROUPS.get(row["group"], row["group"]),
+        "members + non-members": f"{n.count(int(members))} + {n.count(int(others))}",
+    }
+
+
+def change(row: dict) -> str:
+    """The paired difference with its interval."""
+    if pd.isna(row["difference"]):
+        return n.MISSING
+    return f"{n.difference(row['difference'])} [{n.difference(row['low'])}, {n.difference(row['high'])}]"
+
+
+def adaptive(value: object) -> str:
+    """Whether the attacker knows the defence; audits write it as words or as yes / no."""
+    if isinstance(value, str):
+        return value
+    return "yes" if value else "no: non-adaptive"
+
+
+def hits(row: dict, prefix: str, side: str) -> str:
+    """ "5 / 500 = 1.0 % [0.3, 2.3]"."""
+    found = row[f"{prefix}_true_positives_{side}"]
+    if pd.isna(found):
+        return n.MISSING
+    share = n.accuracy(*(row[f"{prefix}{end}_{side}"] for end in ("", "_low", "_high")))
+    return f"{n.count(int(found), int(row[f'members_{side}']))} = {share}"
+
+
+def certified(row: dict, prefix: str, side: str) -> str:
+    """The TPR at a threshold whose true FPR is at or under the target with 95 % confidence."""
+    found = row[f"{prefix}_certified_true_positives_{side}"]
+    if pd.isna(found):
+        return "cannot be certified"
+    share = n.accuracy(*(row[f"{prefix}_certified{end}_{side}"] for end in ("", "_low", "_high")))
+    allowed = int(row[f"{prefix}_certified_false_positives_{side}"])
+    return f"{n.count(int(found), int(row[f'members_{side}']))} = {share}, at most {allowed} FP"
+
+
+def verdict(row: dict, prefix: str, side: str = "before") -> str:
+    """Whether this many non-members resolve the target FPR."""
+    others = n.count(int(row[f"non_members_{side}"]))
+    return f"{'resolved' if row[f'{prefix}_resolvable_{side}'] else 'not resolvable'} with {others} non-members"
+
+
+def findings(table: pd.DataFrame, chosen: str, sides: list[str]) -> list[str]:
+    """What to notice, in sentences. `table` has an "all" row for `chosen`."""
+    everyone = table[table["group"] == "all"]
+    row = everyone[everyone["attack"] == chosen].iloc[0].to_dict()
+    told = [_compared(row), _counted(everyone)] if len(sides) == 2 else [_alone(row)]
+    told += [_left(everyone, sides[-1]), _resolution(row)]
+    canaries = table[(table["group"] == "canaries") & (table["attack"] == chosen)]
+    if len(canaries):
+        told.append(_canaries(canaries.iloc[0].to_dict(), sides))
+    return [sentence for sentence in told if sentence]
+
+
+def _alone(row: dict) -> str:
+    interval = n.auc(row["auc_before"], row["auc_low_before"], row["auc_high_before"])
+    return f"**{row['title']}** reaches AUC {interval}; .5 is chance."
+
+
+def _compared(row: dict) -> str:
+    was, now = n.auc(row["auc_before"]), n.auc(row["auc_after"])
+    head = f"**{row['title']}**: AUC {was} → {now}"
+    if pd.isna(row["difference"]):
+        return f"{head}."
+    test = f"{change(row)}, {n.p_value(row['p_value'])}"
+    if row["high"] < 0:
+        return f"{head}. The paired interval excludes 0 ({test}): the defence weakened this attack."
+    if row["low"] > 0:
+        return f"{head}. The paired interval excludes 0 ({test}): this attack became **stronger**."
+    return f"{head}. The paired interval includes 0 ({test}): the change may be chance."
+
+
+def _counted(everyone: pd.DataFrame) -> str:
+    """How many attacks the defence weakened; those it did not are named."""
+    tested = everyone[everyone["difference"].notna()]
+    if len(tested) < 2:
+        return ""
+    lower = tested[tested["high"] < 0]
+    stronger, unclear = tested[tested["low"] > 0], tested[(tested["low"] <= 0) & (tested["high"] >= 0)]
+    told = f"Of {len(tested)} attacks, {len(lower)} became weaker by an interval that excludes 0"
+    if len(unclear):
+        told += f"; the change may be chance for {_names(unclear)}"
+    if len(stronger):
+        told += f"; {_names(stronger)} became **stronger**"
+    return told + ". The tests are not independent and not corrected for their number."
+
+
+def _left(everyone: pd.DataFrame, side: str) -> str:
+    """Which attacks still beat chance on the last model."""
+    known = everyone[everyone[f"auc_{side}"].notna()]
+    above = known[known[f"auc_low_{side}"] > 0.5]
+    where = "After the defence" if side == "after" else "On this model"
+    if above.empty:
+        return f"{where} no attack can be told from chance by its AUC: every interval reaches .5."
+    still = "still " if side == "after" else ""
+    how_many = "all" if len(above) == len(known) else f"{len(above)} of"
+    return f"{where} {how_many} {len(known)} attacks {still}beat chance: their AUC intervals lie above .5."
+
+
+def _resolution(row: dict) -> str:
+    """What this many non-members cannot resolve."""
+    others = int(row["non_members_before"])
+    missing = [prefix for prefix in FPRS if not row[f"{prefix}_resolvable_before"]]
+    if not missing:
+        return f"With {n.count(others)} non-members, TPR is resolved at 1 % and at 0.1 % FPR."
+    parts = []
+    for prefix in missing:
+        words, one_in = FPRS[prefix]
+        room = others // one_in
+        room_words = f"only {room} false positive{'s' * (room != 1)}" if room else "no false positive at all"
+        parts.append(f"{words} FPR leaves room for {room_words} ({n.count(FEW * one_in)} non-members would resolve it)")
+    return f"**Not resolvable with {n.count(others)} non-members**: {'; '.join(parts)}. Read no trend from those TPRs."
+
+
+def _canaries(row: dict, sides: list[str]) -> str:
+    values = " → ".join(n.auc(*(row[f"auc{end}_{side}"] for end in ("", "_low", "_high"))) for side in sides)
+    members, others = n.count(int(row["members_before"])), n.count(int(row["non_members_before"]))
+    return (
+        f"**Canaries** ({members} mislabelled members against {others} mislabelled non-members), {row['title']}: AUC "
+        f"{values}. A wrong label can only be predicted by memorising it, so they show the worst case."
+    )
+
+
+def _names(rows: pd.DataFrame) -> str:
+    return ", ".join(rows["title"])
