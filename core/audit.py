@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from core.attacks import ATTACKS, Signals, compare, evaluate
-from core.attacks.thresholds import ThresholdAttack
 from core.config import BadInput, Config
-from core.metrics import auc, clopper_pearson, roc, table, thin
+
+if TYPE_CHECKING:
+    from core.attacks import Signals
+
+# Attacks and metrics are imported where they are used: pages import this module for its config alone, and SciPy
+# would be half of their start.
 
 AttackName = Literal["loss", "confidence", "mentr", "entropy", "top1", "correctness", "gradient_norm"]
 
@@ -20,7 +23,9 @@ AttackName = Literal["loss", "confidence", "mentr", "entropy", "top1", "correctn
 class AuditConfig(Config):
     """Which membership inference attacks are run against the models."""
 
-    attacks: tuple[AttackName, ...] = ("loss", "mentr", "entropy", "top1", "correctness", "gradient_norm")
+    attacks: tuple[AttackName, ...] = Field(
+        ("loss", "mentr", "entropy", "top1", "correctness", "gradient_norm"), min_length=1
+    )
     """Attacks, the first is the headline of figures and tables."""
     class_conditional: bool = False
     """Threshold attacks compare a record with known non-members (the population set) of its own class."""
@@ -58,6 +63,10 @@ def audit(
     records: row per audited record with member (bool), canary (bool), label. signals: same order. gradients
     [N, R]: per-region gradient norms, nan where not computed. Attacks are scored on the records that have a score.
     """
+    from core.attacks import ATTACKS, evaluate
+    from core.attacks.thresholds import ThresholdAttack
+    from core.metrics import roc, table, thin
+
     member, canary = records["member"].to_numpy(bool), records["canary"].to_numpy(bool)
     loss = np.logaddexp(0.0, -signals.phi.astype(np.float64))
     records = records.assign(prediction=signals.logits.argmax(1), loss=loss, phi=signals.phi)
@@ -83,11 +92,16 @@ def audit(
         curves.append(curve.assign(attack=name))
     return Audit(
         records=records,
-        attacks=pd.DataFrame(rows),
+        attacks=_with_auc(pd.DataFrame(rows)),
         curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame({"fpr": [], "tpr": [], "attack": []}),
         risk=region_risk(gradients=gradients, is_member=member, regions=regions),
         metrics=accuracy(records),
     )
+
+
+def _with_auc(attacks: pd.DataFrame) -> pd.DataFrame:
+    """The column auc also where no attack applied."""
+    return attacks if "auc" in attacks else attacks.assign(auc=np.nan)
 
 
 def region_risk(*, gradients: np.ndarray, is_member: np.ndarray, regions: list[str]) -> pd.DataFrame:
@@ -95,6 +109,8 @@ def region_risk(*, gradients: np.ndarray, is_member: np.ndarray, regions: list[s
 
     Columns: region, auc, low, high, members, non_members.
     """
+    from core.metrics import auc
+
     rows = []
     for region, norms in zip(regions, gradients.T, strict=True):
         known = np.isfinite(norms)
@@ -107,6 +123,8 @@ def region_risk(*, gradients: np.ndarray, is_member: np.ndarray, regions: list[s
 
 def accuracy(records: pd.DataFrame) -> dict:
     """Accuracy (fraction, Clopper–Pearson interval) and mean loss (nats) on members ("train") and non-members."""
+    from core.metrics import clopper_pearson
+
     out: dict = {}
     for name, part in (("train", records[records["member"]]), ("test", records[~records["member"]])):
         correct = int((part["prediction"] == part["label"]).sum())
@@ -121,6 +139,8 @@ def paired(before: pd.DataFrame, after: pd.DataFrame, attacks: list[str]) -> pd.
 
     Columns: attack, difference (AUC after − before), low, high, p_value, z.
     """
+    from core.attacks import compare
+
     if not before["record"].equals(after["record"]):
         raise BadInput("the two audits are not on the same records, they cannot be compared pairwise")
     member = before["member"].to_numpy(bool)

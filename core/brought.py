@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from core.config import BadInput
 from core.data import Dataset, TorchvisionData, build
 from core.data.config import DataConfig
-from core.data.facts import Facts, facts
+from core.data.facts import Facts, check_sizes, facts
 from core.experiment import Experiment
 from core.figures import numbers as n
 
@@ -32,7 +32,7 @@ def check(experiment: Experiment) -> list[str]:
     found = facts(experiment.data)
     if found.members is None:
         raise BadInput("the data do not say which records the model was trained on: give a file of row numbers")
-    _enough(found, experiment.data)
+    check_sizes(experiment.data, found)
     if experiment.data.reference < 2:
         raise BadInput(
             "reference: PVE needs at least 2 records that are neither members nor audited (got "
@@ -54,18 +54,6 @@ def check(experiment: Experiment) -> list[str]:
         f"The data hold {n.count(found.members)} members and {n.count(found.outside)} other records.",
     ]
     return told if dataset is None else [*told, _accuracy(dataset, model)]
-
-
-def _enough(found: Facts, data: DataConfig) -> None:
-    """The same refusals as when the splits are drawn, before anything is decoded."""
-    others = {name: getattr(data, name) for name in ("non_members", "reference", "population")}
-    if data.members > (found.members or 0):
-        raise BadInput(f"members: {data.members} asked for, the model was trained on {found.members} of these records")
-    if found.non_members is not None and data.non_members > found.non_members:
-        raise BadInput(f"non_members: {data.non_members} asked for, the file lists {found.non_members}")
-    if sum(others.values()) > found.outside:
-        asked = ", ".join(f"{name} {size}" for name, size in others.items())
-        raise BadInput(f"{asked}: together {sum(others.values())}, but only {found.outside} records are not members")
 
 
 def _weights(experiment: Experiment, found: Facts) -> tuple[Module, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import typing
 from pathlib import Path
@@ -133,7 +134,7 @@ def _run(experiment: Experiment, store: Store, as_json: bool) -> int:
         progress.close()
     print(text(summary))
     if as_json:
-        print(json.dumps(summary))
+        print(json.dumps(_finite(summary), allow_nan=False))
     return 0
 
 
@@ -142,11 +143,20 @@ def _read(path: Path) -> dict[str, Any]:
         value = read_json(path)
     except FileNotFoundError:
         raise BadInput(f"there is no file {path}") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise BadInput(f"{path} is not a readable JSON file: {error}") from None
     if not isinstance(value, dict):
         raise BadInput(f"{path} must hold a JSON object with the experiment's fields")
     return value
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that JSON does not have, such as the correlation of a constant."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _discard(_: Any) -> None:

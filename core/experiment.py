@@ -79,6 +79,9 @@ class Experiment(Config):
             raise ValueError(f"model {self.model.kind} takes images, the data are a table: use model.kind mlp")
         if table and self.train.augment:
             raise ValueError("train.augment crops and flips images, the data are a table: switch it off")
+        for split, use in (("members", "training"), ("reference", "privacy vulnerability (PVE)")):
+            if (given := getattr(self.data, split)) < 2:
+                raise ValueError(f"data.{split} should be at least 2, {use} needs them (got {given})")
         return self
 
     @property
@@ -191,12 +194,19 @@ def _plain(config: Config, *without: str) -> dict[str, Any]:
         elif isinstance(value, Path):
             path = value.expanduser()
             if path.is_file():
-                out[name] = {"sha256": file_digest(path)}
+                out[name] = {"sha256": _content(path)}
             elif name != "folder":
                 raise BadInput(f"{name}: there is no file {path}")
         else:
             out[name] = config.model_dump(mode="json", include={name})[name]
     return out
+
+
+def _content(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror})") from None
 
 
 __all__ = [

@@ -115,8 +115,9 @@ def rewind_weights(
 
     index: the sorted index of the vulnerability scores, where it is already on disk.
     """
-    index = index or ScoreIndex.of(vulnerability.scores)
-    layers = select(index=index, layers=pd.DataFrame(describe(model)), config=config)
+    layers = pd.DataFrame(describe(model))
+    index = index or ScoreIndex.of({name: vulnerability.scores[name] for name in layers["name"]})
+    layers = select(index=index, layers=layers, config=config)
     counts = dict(zip(layers["name"], layers["rewound"], strict=True))
     marked = {n: torch.from_numpy(m) for n, m in masks(scores=vulnerability.scores, counts=counts).items()}
     base = vulnerability.final if config.base == "pve" else trained

@@ -19,6 +19,8 @@ FEATURES = 24
 """Columns of a table record that are shown beside it."""
 BADGES = {"member": (":material/person:", "orange"), "non-member": (":material/person_off:", "blue")}
 CANARY = ":material/flag:"
+WIDE = {"canary": st.column_config.TextColumn(width=115)}
+"""The browser measures the flag too narrow."""
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
@@ -47,12 +49,12 @@ def exposed(now: Current, attack: str, sides: list[str]) -> None:
     if about["kind"] == "image":
         gallery(now, top, classes, sides)
         with st.expander(f"The same {len(top)} as a table"):
-            st.dataframe(readable(top, classes, sides), hide_index=True)
+            st.dataframe(readable(top, classes, sides), hide_index=True, height="content", column_config=WIDE)
     else:
         features = read_records(now.folders["data"], top["record"].to_numpy())[:, :FEATURES]
         names = [f"feature {i}" for i in range(features.shape[1])]
         rows = pd.concat([readable(top, classes, sides), pd.DataFrame(features, columns=names)], axis=1)
-        st.dataframe(rows, hide_index=True, height="content")
+        st.dataframe(rows, hide_index=True, height="content", column_config=WIDE)
     st.download_button(
         f"All {n.count(len(table))} {who} as CSV",
         lambda: table.to_csv(index=False),
@@ -90,8 +92,8 @@ def gallery(now: Current, top: pd.DataFrame, classes: list[str], sides: list[str
     images = pictures(str(now.folders["data"]), tuple(int(p) for p in top["record"]))
     with st.container(horizontal=True, gap="small"):
         for image, row in zip(images, top.to_dict("records"), strict=True):
-            with st.container(border=True, width=158, gap="xsmall"):
-                st.image(image, width=124, alt=f"record {row['record']}, label {classes[row['label']]}")
+            with st.container(border=True, width=170, gap="xsmall"):
+                st.image(image, width=136, alt=f"record {row['record']}, label {classes[row['label']]}")
                 kind = "member" if row["member"] else "non-member"
                 st.badge(kind, icon=BADGES[kind][0], color=BADGES[kind][1])
                 if row["canary"]:
@@ -101,7 +103,7 @@ def gallery(now: Current, top: pd.DataFrame, classes: list[str], sides: list[str
                 st.caption(
                     f"#{row['rank']} · record {row['record']}  \nlabel **{label}**{was}  \n"
                     f"predicted {_both(row, 'prediction', sides, lambda k: classes[k])}  \n"
-                    f"loss {_both(row, 'loss', sides, n.plain)}"
+                    f"loss {_both(row, 'loss', sides, nats)}"
                 )
 
 
@@ -123,6 +125,11 @@ def readable(top: pd.DataFrame, classes: list[str], sides: list[str]) -> pd.Data
         for row in top.to_dict("records")
     ]
     return pd.DataFrame(rows)
+
+
+def nats(loss: float) -> str:
+    """A loss on a card, short enough for its line."""
+    return "< 0.01" if loss < 0.01 else f"{loss:.2f}"
 
 
 def _both(row: dict, name: str, sides: list[str], write: Callable) -> str:

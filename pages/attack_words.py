@@ -9,43 +9,51 @@ from core.figures.roc import FEW
 
 FPRS = {"tpr_01": ("1 %", 100), "tpr_001": ("0.1 %", 1000)}
 """Column prefix → the target FPR in words, and one over it."""
-GROUPS = {"all": "all records", "canaries": "canaries"}
 
 
 def auc_table(table: pd.DataFrame, sides: list[str]) -> pd.DataFrame:
     """AUC with interval per audit and the paired difference."""
     rows = []
     for row in table.to_dict("records"):
-        cells = _first(row)
+        cells = {"attack": _name(row)}
         for side in sides:
-            cells[f"AUC {side}"] = n.auc(*(row[f"auc{end}_{side}"] for end in ("", "_low", "_high")))
+            cells[f"AUC {side}"] = f"{n.auc(row[f'auc_{side}'])} {interval(row, 'auc', side)}"
         if len(sides) == 2:
-            cells |= {"after − before": change(row), "paired test": n.p_value(row["p_value"])}
-        rows.append(cells | {"adaptive attacker": adaptive(row["adaptive"])})
+            cells["after − before"] = f"{change(row)}, {n.p_value(row['p_value'])}"
+        rows.append(cells | _about(row))
     return pd.DataFrame(rows)
 
 
 def tpr_table(table: pd.DataFrame, sides: list[str], prefix: str) -> pd.DataFrame:
-    """TPR at one low FPR: counts with interval, certified counts, and whether n₀ resolves it."""
+    """TPR at one low FPR: counts with interval, whether n₀ resolves it, and certified counts."""
     rows = []
     for row in table.to_dict("records"):
-        cells = _first(row)
+        cells = {"attack": _name(row)}
         for side in sides:
             cells[f"TPR {side}"] = hits(row, prefix, side)
         cells["verdict"] = verdict(row, prefix)
         for side in sides:
             cells[f"certified {side}"] = certified(row, prefix, side)
-        rows.append(cells)
+        rows.append(cells | _about(row))
     return pd.DataFrame(rows)
 
 
-def _first(row: dict) -> dict[str, str]:
+def _name(row: dict) -> str:
+    return row["title"] + ("" if row["group"] == "all" else f", {row['group']}")
+
+
+def _about(row: dict) -> dict[str, str]:
     members, others = row["members_before"], row["non_members_before"]
     return {
-        "attack": row["title"],
-        "records": GROUPS.get(row["group"], row["group"]),
         "members + non-members": f"{n.count(int(members))} + {n.count(int(others))}",
+        "adaptive attacker": adaptive(row["adaptive"]),
     }
+
+
+def interval(row: dict, name: str, side: str) -> str:
+    """ "[.599, .669]", or nothing where the audit has no such number."""
+    value = n.auc(*(row[f"{name}{end}_{side}"] for end in ("", "_low", "_high")))
+    return value[value.find("[") :] if "[" in value else ""
 
 
 def change(row: dict) -> str:
@@ -100,8 +108,7 @@ def findings(table: pd.DataFrame, chosen: str, sides: list[str]) -> list[str]:
 
 
 def _alone(row: dict) -> str:
-    interval = n.auc(row["auc_before"], row["auc_low_before"], row["auc_high_before"])
-    return f"**{row['title']}** reaches AUC {interval}; .5 is chance."
+    return f"**{row['title']}** reaches AUC {n.auc(row['auc_before'])} {interval(row, 'auc', 'before')}; .5 is chance."
 
 
 def _compared(row: dict) -> str:
@@ -164,7 +171,7 @@ def _canaries(row: dict, sides: list[str]) -> str:
     members, others = n.count(int(row["members_before"])), n.count(int(row["non_members_before"]))
     return (
         f"**Canaries** ({members} mislabelled members against {others} mislabelled non-members), {row['title']}: AUC "
-        f"{values}. A wrong label can only be predicted by memorising it, so they show the worst case."
+        f"{values}. A wrong label cannot be learned from other records, only memorised: canaries show the worst case."
     )
 
 

@@ -76,21 +76,17 @@ def title(attack: str) -> str:
 
 
 def headline(row: dict, sides: list[str]) -> None:
-    """The first attack's numbers, big."""
-    figures = [
-        (f"AUC {side}", n.auc(row[f"auc_{side}"]), n.auc(*(row[f"auc{end}_{side}"] for end in ("", "_low", "_high"))))
-        for side in sides
-    ]
+    """The first attack's numbers, big; narrow enough for two in a row on a phone."""
+    cards = [(f"AUC {side}", n.auc(row[f"auc_{side}"]), words.interval(row, "auc", side)) for side in sides]
     if len(sides) == 2:
-        figures.append(("AUC after − before", n.difference(row["difference"]), words.change(row)))
-    figures = [(label, value, told[told.find("[") :]) for label, value, told in figures]
-    if len(sides) == 2:
-        figures[-1] = (*figures[-1][:2], f"{figures[-1][2]}, {n.p_value(row['p_value'])}")
+        bounds = f"[{n.difference(row['low'])}, {n.difference(row['high'])}]"
+        cards.append((f"Change, {n.p_value(row['p_value'])}", n.difference(row["difference"]), bounds))
     true = " → ".join(n.count(int(row[f"tpr_01_true_positives_{side}"])) for side in sides)
-    figures.append(("TPR at 1 % FPR", f"{true} of {n.count(int(row['members_before']))}", words.verdict(row, "tpr_01")))
+    of = f"of {n.count(int(row['members_before']))}, {'resolved' if row['tpr_01_resolvable_before'] else 'unresolved'}"
+    cards.append(("TPR at 1 % FPR", true, of))
     with st.container(horizontal=True):
-        for label, value, told in figures:
-            st.metric(label, value, told, delta_color="off", delta_arrow="off", border=True, width=232)
+        for label, value, told in cards:
+            st.metric(label, value, told, delta_color="off", delta_arrow="off", width=170)
 
 
 def curves(now: Current, chosen: list[str], sides: list[str], non_members: int) -> None:
@@ -113,7 +109,8 @@ def tables(table: pd.DataFrame, sides: list[str], key: str) -> None:
     shown |= {f"TPR at {fpr} FPR": words.tpr_table(scored, sides, prefix) for prefix, (fpr, _) in words.FPRS.items()}
     for tab, (name, cells) in zip(st.tabs(list(shown)), shown.items(), strict=True):
         with tab:
-            st.dataframe(cells, hide_index=True, height="content", key=f"table-{name}")
+            pinned = {"attack": st.column_config.TextColumn(pinned=True)}
+            st.dataframe(cells, hide_index=True, height="content", key=f"table-{name}", column_config=pinned)
     st.caption(
         "Brackets are 95 % intervals: DeLong for AUC, Clopper–Pearson for TPR. FP: false positives. Canaries are the "
         "mislabelled members against the mislabelled non-members. Adaptive: the attacker's reference models went "

@@ -20,7 +20,7 @@ from core.figures import (
 )
 from core.figures import numbers as n
 from core.importance import ScoreIndex
-from core.importance.layer_detail import Layer, read_layer
+from core.importance.layer_detail import POINTS, Layer, read_layer
 from core.rewinding import CWRF, masks
 from pages import frame, scope
 from pages.frame import Current
@@ -33,6 +33,17 @@ PAPER = {
     "all": ("≈ .83", "≈ .77"),
 }
 """Pearson correlations of ResNet18 and of a small ViT, as Fang and Kim (ICLR 2026) report them."""
+
+
+WIDTHS = {"Pearson": 75, "ResNet18 †": 90, "ViT †": 70, "Spearman": 85, "number": 80}
+"""Pixels: the first three are seen at 390 px without scrolling."""
+
+CAPTIONS = {
+    "vulnerability": "How much a weight widens the gap between members and everyone else. The coloured tails right of "
+    "the line are critical; heights are logarithmic, each layer on its own scale.",
+    "learnability": "How much the network learns with a weight. The line marks equally many weights, the top r of this "
+    "score: where the same layers reach beyond it, learning and leaking sit together.",
+}
 
 
 def thresholds(now: Current, critical: pd.DataFrame) -> dict[str, float | None]:
@@ -61,10 +72,10 @@ def numbers(now: Current, critical: pd.DataFrame, r: float) -> None:
     """The three numbers that matter."""
     total, number = int(critical["count"].sum()), int(critical["rewound"].sum())
     pearson = now.table("scores", "correlations").set_index("type").at["all", "pearson"]
-    row = st.container(horizontal=True)
-    row.metric("Critical weights", f"{n.count(number)} of {n.weights(total)}", width=230)
-    row.metric("They hold, of all vulnerability", n.fraction(held(now, "vulnerability", r)), width=230)
-    row.metric("Learnability against vulnerability, Pearson", n.correlation(pearson), width=330)
+    first, second, third = st.columns(3)
+    first.metric(f"Critical weights, of {n.weights(total)}", n.count(number))
+    second.metric("Share of vulnerability they hold", n.fraction(held(now, "vulnerability", r)))
+    third.metric("Pearson correlation of the scores", n.correlation(pearson))
     if number == 0:
         st.info(f"{n.fraction(r)} of {n.count(total)} weights is less than one weight: nothing is critical at this r.")
 
@@ -74,9 +85,10 @@ def distributions(now: Current, cuts: dict[str, float | None]) -> None:
     st.subheader("Scores, layer by layer", anchor=False)
     for column, score in zip(st.columns(2, gap="large"), ("vulnerability", "learnability"), strict=True):
         with column:
-            st.markdown(f"**{score.capitalize()}**: " + SHORT[score])
+            st.markdown(f"**{score.capitalize()}**")
             table = now.table("scores", f"histograms_{score}")
-            frame.draw(score_histogram(table, cuts[score], score=score), f"histogram-{score}", score == "vulnerability")
+            frame.draw(score_histogram(table, cuts[score], score=score), f"histogram-{score}", caption=False)
+            st.caption(CAPTIONS[score])
 
 
 def notice(critical: pd.DataFrame, r: float) -> None:
@@ -127,13 +139,19 @@ def entanglement(now: Current) -> None:
         frame.draw(score_density(grid, float(pearson["all"])), "density")
     with right:
         st.markdown(in_words(pearson))
-        st.markdown(correlation_table(table))
-        st.caption(
-            f"Here: {now.config.data.kind}, {now.config.model.kind}, {n.count(int(table['weights'].iloc[-1]))} "
-            f"weights of one training run (seed {now.config.seed}); the weights of one network are no independent "
-            "sample, so there is no interval. Paper: values printed by Fang and Kim (ICLR 2026) for CIFAR-10, **other "
-            "models and data**: compare the pattern, not the digits."
-        )
+    st.dataframe(
+        correlation_table(table),
+        hide_index=True,
+        column_config={"weights": st.column_config.TextColumn(pinned=True, width=115)}
+        | {name: st.column_config.TextColumn(width=width) for name, width in WIDTHS.items()},
+        alt="Correlations by weight type, here and in the paper",
+    )
+    st.caption(
+        f"Here: {now.config.data.kind}, {now.config.model.kind}, {n.count(int(table['weights'].iloc[-1]))} weights of "
+        f"one training run (seed {now.config.seed}); the weights of one network are no independent sample, so there is "
+        "no interval. † Pearson correlations as printed in the paper (Fang and Kim, ICLR 2026), on CIFAR-10: **other "
+        "models and other data**, so compare the pattern, not the digits."
+    )
 
 
 def in_words(pearson: pd.Series) -> str:
@@ -156,22 +174,24 @@ def in_words(pearson: pd.Series) -> str:
     )
 
 
-def correlation_table(table: pd.DataFrame) -> str:
+def correlation_table(table: pd.DataFrame) -> pd.DataFrame:
     """Ours beside the paper's, in the order of the network's types, "all" last."""
-    rows = ["| weights | number | Pearson | Spearman | paper: ResNet18 | paper: ViT |", "|:--|--:|--:|--:|--:|--:|"]
     ours = table.set_index("type")
-    for kind in dict.fromkeys([*ours.index.drop("all"), *PAPER, "all"]):
+    rows = []
+    for kind in [*dict.fromkeys([*ours.index.drop("all"), *list(PAPER)[:-1]]), "all"]:
         theirs = [text or n.MISSING for text in PAPER.get(kind, ("", ""))]
-        if kind in ours.index:
-            row = ours.loc[kind]
-            here = [n.weights(row["weights"]), n.correlation(row["pearson"]), n.correlation(row["spearman"])]
-        else:
-            here = [n.MISSING] * 3
-        if kind != "all" or kind in ours.index:
-            rows.append("| " + " | ".join([kind, *here, *theirs]) + " |")
-    # "all" is the sum of the others and belongs below them
-    last = next(row for row in rows if row.startswith("| all "))
-    return "\n".join([*(row for row in rows if row is not last), last])
+        here = ours.loc[kind] if kind in ours.index else {}
+        rows.append(
+            {
+                "weights": kind,
+                "Pearson": n.correlation(here.get("pearson")),
+                "ResNet18 †": theirs[0],
+                "ViT †": theirs[1],
+                "Spearman": n.correlation(here.get("spearman")),
+                "number": n.weights(here.get("weights")),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 @st.fragment
@@ -194,18 +214,30 @@ def one_layer(now: Current, critical: pd.DataFrame) -> None:
     )
     layer = open_layer(name, str(now.folders[now.trained]), str(now.folders["vulnerability"]))
     critical_here = masks(scores={name: layer.vulnerability}, counts={name: int(about.at[name, "rewound"])})[name]
-    left, right = st.columns(2, gap="large")
+    frame.draw(weight_image(layer.trained, critical_here), "weight-image")
+    left, right = st.columns(2, gap="large", vertical_alignment="center")
     with left:
-        frame.draw(weight_image(layer.trained, critical_here), "weight-image")
+        frame.draw(initial_vs_trained(layer.sample(critical_here)), "initial-trained", caption=False)
     with right:
-        frame.draw(initial_vs_trained(layer.sample(critical_here)), "initial-trained")
-    facts = layer.facts(critical_here)
-    if critical_here.any() and not critical_here.all():
-        st.markdown(
-            f"Training moved the critical weights of this layer by {n.plain(facts['critical_moved'])} on average, the "
-            f"others by {n.plain(facts['others_moved'])}. Picking equally many by size instead would find "
-            f"{n.fraction(facts['among_largest'])} of the critical ones."
+        st.markdown(changed(layer.facts(critical_here)))
+        st.caption(
+            "Rewinding moves each critical weight straight up or down to the dotted line, where it started. At most "
+            f"{n.count(POINTS)} weights are drawn, critical ones first."
         )
+
+
+def changed(facts: dict[str, float]) -> str:
+    """Whether movement or size tells which weights of a layer are critical."""
+    if math.isnan(facts["critical_moved"]):
+        return "No weight of this layer is critical at this r."
+    if math.isnan(facts["others_moved"]):
+        return f"Every weight of this layer is critical; training moved them by {n.plain(facts['critical_moved'])}."
+    return (
+        f"Training moved the critical weights of this layer by **{n.plain(facts['critical_moved'])}** on average, the "
+        f"others by **{n.plain(facts['others_moved'])}**. Picking equally many weights by size alone would find "
+        f"**{n.fraction(facts['among_largest'])}** of the critical ones: the rest are critical for where they sit, not "
+        "for how large they are."
+    )
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -247,9 +279,9 @@ def details(now: Current, critical: pd.DataFrame) -> None:
             r"L_\mathrm{PVE} = (1-\lambda)\, \mathrm{CE}\big(f_\theta(x_\mathrm{members}),\, y\big) + \lambda\, " + kl
         )
         st.markdown(
-            f"Here λ = {now.config.importance.lam:g}, θ₀ are the initial weights. **Critical** are the top r of all weights "
-            "by vulnerability, one ranking for the whole network. Scope, exclusions and shares of single layers are chosen on the Rewind "
-            "page and do not change this one.\n\n"
+            f"Here λ = {now.config.importance.lam:g}, θ₀ are the initial weights. **Critical** are the top r of all "
+            "weights by vulnerability, one ranking for the whole network. Scope, exclusions and shares of single "
+            "layers are chosen on the Rewind page and do not change this one.\n\n"
             "Source: Fang and Kim, *Critical weights rewinding and finetuning*, ICLR 2026 (arXiv 2603.13186). λ, the "
             "number of steps and the direction of the KL term are not settled by the paper: they are settings here."
         )
@@ -279,11 +311,6 @@ def details(now: Current, critical: pd.DataFrame) -> None:
         if math.isfinite(cut):
             st.caption(f"Lowest vulnerability among the critical weights: {n.plain(cut)}.")
 
-
-SHORT = {
-    "vulnerability": "how much a weight widens the gap between members and everyone else.",
-    "learnability": "how much the network learns with a weight. The line marks as many weights, ranked by this score.",
-}
 
 frame.header(
     "Critical weights",

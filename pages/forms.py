@@ -381,7 +381,7 @@ def _remembered(place: _Place, name: str, start: Any, draw: Callable[[str], Any]
         typed = memory.get(path, start)
         st.session_state[key] = typed if field is None or _takes(field, typed) else start
     drawn = draw(key)
-    if True:
+    if drawn != start or path in memory:
         memory[path] = drawn
     return drawn
 

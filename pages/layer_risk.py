@@ -41,18 +41,17 @@ def unmeasured(now: Current) -> None:
 
 
 def risk(now: Current, table: pd.DataFrame) -> None:
-    """Main figure and what it says."""
+    """Main figure: the AUC of each region."""
     st.subheader("White-box risk of each region", anchor=False)
     if table.empty:
         unmeasured(now)
         return
-    frame.draw(risk_by_region(table), "risk")
-    before = table[table["when"] == "before"]
-    st.markdown("**What to notice.** " + in_words(before))
-    row = before.iloc[0]
+    frame.draw(risk_by_region(table), "risk", caption=False)
+    row = table.iloc[0]
     st.caption(
         f"{n.count(int(row['members']))} members and {n.count(int(row['non_members']))} non-members, 95 % intervals "
-        f"after DeLong; the attack {adaptivity(now)}, it reads the weights."
+        f"(DeLong). The attack {adaptivity(now)}; it reads the weights. Where a whisker crosses the "
+        "dotted line, the region cannot be told from chance."
     )
 
 
@@ -60,7 +59,7 @@ def in_words(before: pd.DataFrame) -> str:
     """Whether the regions differ at all, in the order of what matters."""
     top = before.loc[before["auc"].idxmax()]
     same = overlapping(before)
-    told = f"{top['region']} has the highest AUC, {n.auc(top['auc'], top['low'], top['high'])}"
+    told = f"The AUC is highest in {top['region']}, {n.auc(top['auc'], top['low'], top['high'])}"
     if len(same) == len(before) - 1:
         told += (
             f", but the intervals of all {len(before)} regions overlap: **these records do not say which region gives "
@@ -112,6 +111,7 @@ def choose(now: Current, table: pd.DataFrame, before: pd.DataFrame, r: float) ->
             f"{n.fraction(row['vulnerability_share'])} of vulnerability]",
             key=keys[region],
             on_change=keep,
+            wrap=True,
         )
     return scope.regions(now, names)
 
@@ -125,9 +125,9 @@ def counted(now: Current, chosen: list[str], total: int, r: float) -> None:
         st.warning(str(error))
         return
     in_scope = int(found.loc[found["region"].isin(chosen or found["region"]), "count"].sum())
-    row = st.container(horizontal=True)
-    row.metric("Would be rewound", f"{n.count(int(found['rewound'].sum()))} weights", width=230)
-    row.metric("In scope", f"{n.count(in_scope)} of {n.count(total)}", width=260)
+    first, second = st.columns(2)
+    first.metric("Weights rewound", n.count(int(found["rewound"].sum())))
+    second.metric(f"In scope, of {n.weights(total)}", n.weights(in_scope))
     where = ", ".join(chosen) if chosen else "all regions (none ticked means all)"
     st.markdown(f"Scope of the rewind: **{where}**. r = {n.fraction(r)} is a share of the weights in scope.")
     if own.exclude or own.layer_fractions or own.ranking != "global":
@@ -187,6 +187,8 @@ with left:
     risk(now, risks)
 with right:
     shares(regions)
+if not before.empty:
+    st.markdown("**What to notice.** " + in_words(before))
 st.subheader("Which regions to rewind", anchor=False)
 left, right = st.columns(2, gap="large")
 with left:

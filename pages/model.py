@@ -1,0 +1,124 @@
+"""Model: train a network or bring one, and watch it learn."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from core import jobs
+from core.experiment import TITLES
+from core.figures import curves
+from core.figures import numbers as n
+from pages import frame, model_load, model_train
+from pages.frame import Current
+
+LOGGED = ("train", "learnability", "vulnerability", "rewind")
+"""Stages that train, in order."""
+
+
+def training(now: Current) -> None:
+    """State of the current experiment, its accuracy once audited, and its curves."""
+    st.subheader("This experiment's training", anchor=False)
+    st.markdown(f"**{frame.title_of(now.config)}** · {frame.facts(now)}")
+    job = now.job
+    active = job is not None and job.active
+    if not now.finished:
+        frame.job_panel(now)
+    if now.has("before"):
+        accuracy(now)
+    if active:
+        st.fragment(run_every=1.0)(learning)(now, True)
+    else:
+        learning(now, False)
+
+
+def accuracy(now: Current) -> None:
+    """The two numbers that matter, with intervals."""
+    found = now.values("before", "metrics")
+    for column, (name, words) in zip(
+        st.columns(2), {"train": "Accuracy on members", "test": "Accuracy on non-members"}.items(), strict=True
+    ):
+        with column.container(border=True):
+            st.caption(words)
+            value, low, high = (found[f"{name}_accuracy{end}"] for end in ("", "_low", "_high"))
+            st.markdown(f"#### {n.accuracy(value, low, high)}")
+    if now.config.weights:
+        st.caption(
+            "These are the weights you brought, on your records. If the accuracy on non-members is lower than the one "
+            "you know, the normalisation or the order of classes differs from your training."
+        )
+
+
+def learning(now: Current, live: bool) -> None:
+    """Loss and accuracy of one training run, by epoch."""
+    logs = _logs(now)
+    if not logs:
+        st.caption("The curves appear with the first epoch.")
+        return
+    under_way = list(logs)[-1] if live else next(iter(logs))
+    chosen = under_way
+    if len(logs) > 1:
+        # without a key the choice follows the run under way, until somebody chooses
+        chosen = st.segmented_control(
+            "Training run", list(logs), default=under_way, format_func=TITLES.get, label_visibility="collapsed"
+        )
+    log = logs.get(chosen or under_way, pd.DataFrame())
+    left, right = st.columns(2)
+    with left:
+        frame.draw(curves(log, "loss"), "learning-loss")
+    with right:
+        frame.draw(curves(log, "accuracy"), "learning-accuracy")
+
+
+def _logs(now: Current) -> dict[str, pd.DataFrame]:
+    """Stage → its log: the stored one where it is finished, else the rows the job has reported so far."""
+    found: dict[str, pd.DataFrame] = {}
+    seen = set()
+    rows = pd.DataFrame(jobs.rows(now.store, now.key))
+    for stage in LOGGED:
+        folder = now.folders.get(stage)
+        if folder is None or folder in seen:  # with cross-entropy, training and learnability are one run
+            continue
+        seen.add(folder)
+        so_far = rows[rows["stage"] == stage] if len(rows) else rows
+        log = now.table(stage, "log") if now.has(stage) else so_far
+        if len(log):
+            found[stage] = log
+    return found
+
+
+def notice(now: Current) -> None:
+    """What should I notice, what lies behind it, what can I do next."""
+    st.subheader("What to notice", anchor=False)
+    st.markdown(
+        "The distance between the two lines is what membership inference lives on: a record the network has learned "
+        "by heart has a lower loss than a comparable one it never saw. Rewinding aims to close the distance without "
+        "lowering the blue line of the accuracy."
+    )
+    with st.expander("How the two scoring runs work"):
+        st.markdown(
+            "Both start from the initial weights and add up, at every step, how much each weight matters for the loss. "
+            "**Learnability** uses cross-entropy on members:"
+        )
+        st.latex(r"s_i = \sum_{t=1}^{T} \left| \frac{\partial L}{\partial w_i}\, w_i \right|")
+        st.markdown("**Vulnerability** (PVE) uses a loss that learns members and un-learns everybody else:")
+        st.latex(
+            r"L = (1-\lambda)\, \mathrm{CE}(\text{members}) + \lambda\, "
+            r"\mathrm{KL}\left(p_{\text{initial}} \,\|\, p\right)(\text{reference})"
+        )
+        st.caption("Fang and Kim, Critical weights rewinding and finetuning, ICLR 2026.")
+        st.code(now.config.train.model_dump_json(indent=1), language="json")
+    st.page_link("critical_weights.py", label="Which weights give members away", icon=":material/arrow_forward:")
+    st.page_link("rewind.py", label="Rewind them", icon=":material/arrow_forward:")
+
+
+frame.header("Model", "Train a network, or bring one with its records, and watch where members and non-members part.")
+now = frame.current()
+train_tab, load_tab = st.tabs(["Train", "Load"], key="model-tabs")
+with train_tab:
+    model_train.draw(now)
+with load_tab:
+    model_load.draw(now)
+if now:
+    training(now)
+    notice(now)

@@ -15,7 +15,7 @@ from core.figures import numbers as n
 from core.progress import Progress
 from core.rewinding import CWRF
 from core.store import read_json
-from pages import choices, forms, frame
+from pages import forms, frame, scope
 from pages.frame import Current
 
 frame.header(
@@ -26,15 +26,18 @@ frame.header(
 
 def controls(now: Current, layers: pd.DataFrame) -> CWRF | None:
     """The defence that the person set, or None with the reason on the page."""
-    own = choices.defence(now)
+    own = now.config.defence or CWRF(base="trained" if now.config.weights else "pve")
     left, right = st.columns([3, 2])
     with left:
-        fraction = choices.fraction(now, "rewind")
+        fraction = scope.fraction_slider(now, "rewind")
     with right:
         names = list(dict.fromkeys(layers["region"]))
-        start = [region for region in choices.regions(now) if region in names]
         regions = st.multiselect(
-            "Regions in scope", names, start, placeholder="all regions", key=f"rewind-regions-{now.key}"
+            "Regions in scope",
+            names,
+            scope.regions(now, names),
+            placeholder="all regions",
+            key=f"rewind-regions-{now.key}",
         )
         st.session_state["regions"] = regions
     with st.expander("Scope, mode and fine-tuning"):

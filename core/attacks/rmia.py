@@ -15,7 +15,7 @@ from core.metrics import auc
 
 DEFAULT_A = 0.3
 """Where the references are too few to tune a on (Zarifzadeh 2024 uses .3 on CIFAR-10, .6 on CIFAR-100)."""
-GRID = np.linspace(0, 1, 11)
+GRID = np.round(np.linspace(0, 1, 11), 1)
 TUNED_ON = 4
 """References attacked in turn to choose a: more cost time and hardly move the choice."""
 TUNED_WITH = 10_000
@@ -131,17 +131,18 @@ def tuned_a(signals: Signals) -> float:
 
     `DEFAULT_A` where no reference has others left that were trained without each record: below four models.
     """
-    assert signals.reference_phi is not None and signals.reference_in is not None
+    phi, is_in = signals.reference_phi, signals.reference_in
+    assert phi is not None and is_in is not None
     # every so-many-th record: they may lie in order of class or membership
     some = slice(None, None, -(-len(signals.labels) // TUNED_WITH) or 1)
     signals = Signals(
         logits=signals.logits[some],
         labels=signals.labels[some],
-        reference_phi=signals.reference_phi[:, some, :1],
-        reference_in=signals.reference_in[:, some],
+        reference_phi=phi[:, some, :1],
+        reference_in=is_in[:, some],
     )
     areas = []
-    for target in range(min(TUNED_ON, len(signals.reference_phi))):
+    for target in range(min(TUNED_ON, len(phi))):
         shadow, member = as_target(signals, target)
         if problem_with_references(shadow, title="", inside=0, outside=1) or member.all() or not member.any():
             continue

@@ -97,6 +97,28 @@ def suggested_sizes(found: Facts) -> dict[str, int]:
     }
 
 
+def check_sizes(config: DataConfig, found: Facts) -> None:
+    """The refusals of `core.data.splits.split`, before anything is decoded; BadInput names the field."""
+    others = {name: getattr(config, name) for name in ("non_members", "reference", "population")}
+    if found.members is None:
+        asked = config.members + sum(others.values())
+        if asked > found.records:
+            sizes = ", ".join(f"{name} {size}" for name, size in {"members": config.members, **others}.items())
+            raise BadInput(f"the data have {found.records} records, {asked} are asked for ({sizes}); ask for fewer")
+        return
+    if config.members > found.members:
+        raise BadInput(
+            f"members: {config.members} asked for, but the model was trained on {found.members} of these records"
+        )
+    if found.non_members is not None and config.non_members > found.non_members:
+        raise BadInput(f"non_members: {config.non_members} asked for, but the file lists {found.non_members}")
+    if sum(others.values()) > found.outside:
+        sizes = ", ".join(f"{name} {size}" for name, size in others.items())
+        raise BadInput(
+            f"{sizes}: together {sum(others.values())}, but only {found.outside} records are not members; ask for fewer"
+        )
+
+
 def _cached(read: Callable[[Path], Facts], path: Path) -> Facts:
     path = path.expanduser()
     if not path.is_file():

@@ -55,7 +55,15 @@ def score_density(grid: Mapping[str, np.ndarray], pearson: float | None = None, 
         height=440,
         legend=False,
     )
-    decades(fig, x_edges[0], x_edges[-1])
-    decades(fig, y_edges[0], y_edges[-1], axis="y")
-    fig.update_yaxes(showgrid=True)
+    left, bottom = _start(x_edges, counts.sum(1)), _start(y_edges, counts.sum(0))
+    fig.update_xaxes(range=[left, x_edges[-1]])
+    fig.update_yaxes(range=[bottom, y_edges[-1]], showgrid=True)
+    decades(fig, left, x_edges[-1])
+    decades(fig, bottom, y_edges[-1], axis="y")
     return fig
+
+
+def _start(edges: np.ndarray, counts: np.ndarray) -> float:
+    """Where an axis starts: below it lies less than one weight in a thousand, so that no lone one squeezes the rest."""
+    below = np.cumsum(counts) / counts.sum()
+    return float(edges[int(np.searchsorted(below, 1e-3))])

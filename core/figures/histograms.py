@@ -135,7 +135,7 @@ def member_histogram(counts: pd.DataFrame, log: bool = False, most: int | None =
     """
     x_title, y_title = "attack score (higher = more likely a member)", "records per bin"
     if log:
-        x_title = "attack score (log scale, higher = more likely a member)"
+        x_title = "attack score, log scale (higher: member)"
     if counts.empty:
         return empty("No attack has finished yet.", x=x_title, y=y_title)
     counts = counts.sort_values("score_low")

@@ -92,7 +92,7 @@ def weight_image(matrix: np.ndarray, critical_mask: np.ndarray) -> go.Figure:
             zmax=reach,
             colorscale=SIGNED,
             hovertemplate="row %{y}, column %{x}: %{z:.4f}<extra></extra>",
-            colorbar=color_bar("weight", len=0.5, nticks=5),
+            colorbar=color_bar("weight", len=0.5, nticks=5, tickangle=0),
         )
     )
     marked = np.argwhere(mask)
@@ -128,7 +128,7 @@ def weight_image(matrix: np.ndarray, critical_mask: np.ndarray) -> go.Figure:
         else "None of the weights shown is critical at this r." + thinned,
         x=x_title,
         y=y_title,
-        height=int(np.clip(420 * values.shape[0] / max(values.shape), 200, 420)) + 60,
+        height=int(np.clip(420 * values.shape[0] / max(values.shape), 240, 420)) + 60,
         legend=False,
     )
     fig.update_xaxes(showgrid=False, tickformat="d", range=[-0.5 * steps[1], columns[-1] + 0.5 * steps[1]])
@@ -185,7 +185,10 @@ def initial_vs_trained(sample: pd.DataFrame) -> go.Figure:
         height=400,
     )
     fig.update_yaxes(showgrid=True, zeroline=True, zerolinecolor=GRID)
-    fig.update_xaxes(zeroline=True, zerolinecolor=GRID, nticks=6)
+    start, end = float(sample["initial"].min()), float(sample["initial"].max())
+    room = 0.04 * (end - start) or 0.1 * (high - low) or 0.1
+    # not as wide as the line: training often spreads weights far beyond their initial range
+    fig.update_xaxes(zeroline=True, zerolinecolor=GRID, nticks=6, range=[start - room, end + room])
     return fig
 
 

@@ -67,7 +67,8 @@ def roc_figure(curves: pd.DataFrame, log: bool, non_members: int) -> go.Figure:
         f"left of {100 * unresolved:.2g} % FPR fewer than {FEW} of {non_members} non-members decide, "
         "so nothing there can be resolved."
     )
-    finish(fig, caption=caption, x=X_TITLE, y=Y_TITLE, height=400)
+    # a long legend must not eat the plot
+    finish(fig, caption=caption, x=X_TITLE, y=Y_TITLE, height=400 + 19 * max(0, len(fig.data) - 3))
     if log:
         values, labels = percent_decades(floor, 1.0)
         frame = {"type": "log", "range": [math.log10(floor), 0.02], "tickvals": values, "ticktext": labels}

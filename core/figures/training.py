@@ -18,6 +18,7 @@ def curves(log: pd.DataFrame, value: Literal["loss", "accuracy"]) -> go.Figure:
     """One line per split from columns epoch (from 1), split ("members", "non-members"), loss (nats), accuracy."""
     if log.empty:
         return empty("The first epoch is under way.", x="epoch", y=_Y_TITLES[value])
+    log = log.assign(split=log["split"].str.replace("_", "-"))  # stored logs name splits as the config does
     fig = go.Figure()
     for split, ink in SPLITS.items():
         part = log[log["split"] == split].sort_values("epoch")

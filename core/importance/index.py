@@ -33,7 +33,8 @@ class ScoreIndex:
         offsets = np.concatenate([[0], np.cumsum([np.size(s) for s in scores.values()])]).astype(np.int64)
         values = np.empty(int(offsets[-1]), np.float32)
         for (name, score), start, end in zip(scores.items(), offsets[:-1], offsets[1:], strict=True):
-            values[start:end] = np.sort(np.asarray(score, np.float32), axis=None)
+            # + 0 turns −0 into 0, whose bit pattern orders like the others
+            np.add(np.sort(np.asarray(score, np.float32), axis=None), 0, out=values[start:end])
             if end > start and not (values[start] >= 0 and np.isfinite(values[end - 1])):
                 raise ValueError(f"scores of {name} must be finite and not negative")
         return ScoreIndex(tuple(scores), offsets, values)
@@ -68,9 +69,9 @@ class ScoreIndex:
         """
         chosen = list(range(len(self.layers))) if among is None else list(among)
         counts = np.zeros(len(self.layers), np.int64)
-        if count <= 0 or not chosen:
-            return float("inf"), counts
         count = min(count, int(self.sizes[chosen].sum()))
+        if count <= 0:
+            return float("inf"), counts
         threshold = self._threshold(count, chosen)
         views = [self.sorted_by_layer[i] for i in chosen]
         above = np.array([len(v) - v.searchsorted(threshold, "right") for v in views])

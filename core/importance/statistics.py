@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from core.importance.index import ScoreIndex
 
@@ -21,6 +20,8 @@ def correlations(*, learnability: dict, vulnerability: dict, types: dict[str, st
 
     Columns: type, weights, share (of all weights), pearson, spearman. nan where a score does not vary.
     """
+    from scipy.stats import rankdata  # a page that only reads the tables need not wait for it
+
     names = list(learnability)
     groups = {t: [n for n in names if types[n] == t] for t in dict.fromkeys(types[n] for n in names)}
     groups["all"] = names
@@ -30,7 +31,7 @@ def correlations(*, learnability: dict, vulnerability: dict, types: dict[str, st
         a, b = _flat(learnability, members), _flat(vulnerability, members)
         rows.append({"type": kind, "weights": len(a), "share": len(a) / total, "pearson": _pearson(a, b)})
         a, b = _thin(a, b)
-        rows[-1]["spearman"] = _pearson(stats.rankdata(a), stats.rankdata(b))
+        rows[-1]["spearman"] = _pearson(rankdata(a), rankdata(b))
     return pd.DataFrame(rows)
 
 
@@ -55,8 +56,9 @@ def histograms(scores: dict, bins: int = 60) -> pd.DataFrame:
     edges = np.linspace(max(np.log10(low), np.log10(high) - 9), np.log10(high) + 1e-6, bins + 1)
     rows = []
     for name, score in scores.items():
-        logs = np.log10(np.maximum(np.asarray(score, np.float64).ravel(), 10 ** edges[0]))
-        counts, _ = np.histogram(logs, edges)
+        with np.errstate(divide="ignore"):
+            logs = np.log10(np.asarray(score, np.float64).ravel())
+        counts, _ = np.histogram(logs.clip(edges[0], edges[-1]), edges)
         rows.append(pd.DataFrame({"layer": name, "bin_low": edges[:-1], "bin_high": edges[1:], "count": counts}))
     return pd.concat(rows, ignore_index=True)
 

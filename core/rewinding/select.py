@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,15 +12,21 @@ from core.config import BadInput
 from core.importance.index import ScoreIndex
 from core.rewinding.config import CWRF
 
+SHOWN = 8
+"""Names that an error message lists at most."""
+
 
 def select(*, index: ScoreIndex, layers: pd.DataFrame, config: CWRF) -> pd.DataFrame:
     """How many weights of each layer are rewound; milliseconds, from the sorted index alone.
 
     layers: one row per parameter in forward order with name, region, type, count. Returns it with the columns
     `rewound` (int), `share` (of the layer) and `threshold` (lowest score selected in that layer's competition, inf
-    where nothing is). Raises BadInput for unknown regions, layers or types, and for an empty scope.
+    where nothing is). Raises BadInput for unknown regions, layers or types, and for an empty scope; ValueError where
+    index and layers are not of the same model in the same order.
     """
     names = list(layers["name"])
+    if names != list(index.layers) or layers["count"].tolist() != index.sizes.tolist():
+        raise ValueError("the score index and the table of layers belong to different models")
     _known(config.regions, layers["region"], "region")
     _known(config.exclude, [*names, *layers["type"]], "layer or weight type")
     _known(config.layer_fractions, names, "layer")
@@ -63,4 +70,7 @@ def _known(asked: Iterable[str], existing: Iterable[str], what: str) -> None:
     existing = list(dict.fromkeys(existing))
     for name in asked:
         if name not in existing:
-            raise BadInput(f"unknown {what} '{name}': this model has {', '.join(existing)}")
+            shown = difflib.get_close_matches(name, existing, SHOWN) or existing
+            more = f" and {len(existing) - SHOWN} more" if len(shown) > SHOWN else ""
+            hint = "did you mean" if shown is not existing else "this model has"
+            raise BadInput(f"unknown {what} '{name}': {hint} {', '.join(shown[:SHOWN])}{more}")

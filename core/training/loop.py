@@ -55,7 +55,10 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     shifts = torch.Generator(device()).manual_seed(seed)
     optimizer = _optimizer(model, recipe)
-    steps = math.ceil(len(members[1]) / recipe.batch_size)
+    if len(members[1]) < 2:
+        raise BadInput("training needs at least 2 members: raise data.members")
+    full, rest = divmod(len(members[1]), recipe.batch_size)
+    steps, used = full + (rest > 1), len(members[1]) - (rest == 1)  # `batches` leaves a single record out
     scheduler = (
         torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs * steps)
         if recipe.schedule == "cosine"
@@ -92,7 +95,7 @@ def fit(
                 for name, part in (watch or {}).items()
             ]
             for row in rows:
-                row["objective"] = total.item() / len(members[1])
+                row["objective"] = total.item() / used
             log += rows
             on_epoch(epoch + 1, rows)
     model.eval()

@@ -108,6 +108,22 @@ def test_a_is_the_one_of_the_grid_that_attacks_references_best():
     assert auc(scores=attack(signals), is_member=member).value > max(areas) - 0.01
 
 
+def test_a_is_tuned_on_records_spread_over_all_of_them(monkeypatch):
+    """The first half of the records looks the same under every model; only a spread-out sample can choose a."""
+    signals, _ = simulate(models=4, records=4000, gain=1.5, hardness=2.0)
+    flat = np.zeros_like(signals.reference_phi)
+    padded = replace(
+        signals,
+        labels=np.zeros(8000, int),
+        logits=np.concatenate([np.zeros_like(signals.logits), signals.logits]),
+        reference_phi=np.concatenate([flat, signals.reference_phi], axis=1),
+        reference_in=np.tile(signals.reference_in, 2),
+    )
+    whole = tuned_a(padded)
+    monkeypatch.setattr("core.attacks.rmia.TUNED_WITH", 2000)
+    assert abs(tuned_a(padded) - whole) <= 0.2 and tuned_a(padded) != GRID[0]
+
+
 def test_two_references_cannot_tune_and_fall_back():
     signals, _ = simulate(models=2, records=50)
     assert ATTACKS["rmia_offline"]().is_compatible(signals) is None

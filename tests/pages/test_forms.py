@@ -168,6 +168,9 @@ def test_a_given_value_is_shared_too() -> None:
     app = drawn(value={"objective": {"kind": "plain", "weight": 0.5}})
     app.selectbox(key="f/objective.kind").set_value("relaxed").run()
     assert config(app).objective.weight == 0.5
+    app = drawn(value={"objective": Relaxed().model_dump()})
+    app.selectbox(key="f/objective.kind").set_value("one").run()
+    assert config(app).objective.noise == 0.5  # Relaxed's default was given, but not chosen
 
 
 def test_an_optional_group_can_be_switched_on_and_off() -> None:

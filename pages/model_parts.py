@@ -1,0 +1,133 @@
+"""Parts that training and loading share: architecture and recipe fields, the cost, and the start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from core.config import BadInput
+from core.data.facts import check_sizes, facts
+from core.experiment import TITLES, Experiment
+from core.figures.numbers import seconds
+from core.training import TrainConfig
+from core.training.estimate import Estimate, estimate, measure
+from core.training.recipes import suggested
+from pages import forms, frame
+from pages.uploads import say
+
+
+def architecture(base: Experiment, data: str, key: str) -> dict[str, Any]:
+    """The model's fields; tables start from an MLP, the only architecture that takes them."""
+    start = base.model_dump(include={"model"})
+    if data == "table" and base.model.kind != "mlp":
+        start = {"model": {"kind": "mlp"}}
+    return forms.form(Experiment, start, f"{key}-{'table' if data == 'table' else 'image'}", only=("model",))["model"]
+
+
+def recipe(base: Experiment, data: str, model: str, key: str) -> dict[str, Any]:
+    """`train` and `seed`; every pair of data and architecture has its own recipe, which starts from a sensible one."""
+    known = (base.data.kind, base.model.kind) == (data, model)
+    with st.container(border=True):
+        st.markdown("**Training recipe**")
+        st.caption(
+            "As in the current experiment."
+            if known
+            else "A starting point for these data and this architecture; change the data or the architecture and "
+            "another one is offered."
+        )
+        start = base.train if known else suggested(data, model)
+        train = forms.form(TrainConfig, start, f"{key}-recipe-{data}-{model}")
+        seed = forms.form(Experiment, {"seed": base.seed}, f"{key}-seed", only=("seed",))["seed"]
+    return {"train": train, "seed": seed}
+
+
+def carried(base: Experiment, model: dict[str, Any]) -> dict[str, Any]:
+    """The fields these forms do not show, from the current experiment.
+
+    The scope of its defence names regions and layers, which another architecture does not have.
+    """
+    value = base.model_dump(include={"importance", "defence", "audit"})
+    if value["defence"] and model != base.model_dump()["model"]:
+        value["defence"] |= {"regions": (), "layer_fractions": {}, "exclude": ()}
+    return value
+
+
+def possible(experiment: Experiment) -> bool:
+    """Whether data, sizes and architecture go together; if not, the reason is on the page."""
+    try:
+        found = facts(experiment.data)
+        check_sizes(experiment.data, found)
+        experiment.model.fits(found.shape)
+        if experiment.data.reference < 2:
+            raise BadInput(
+                f"data.reference: at least 2 reference records are needed to score vulnerability (got "
+                f"{experiment.data.reference})"
+            )
+    except BadInput as error:
+        say(error)
+        return False
+    return True
+
+
+def start(experiment: Experiment, label: str, key: str) -> None:
+    """What it will cost, and the button that starts it."""
+    try:
+        cost = estimate(experiment, frame.open_store())
+    except BadInput as error:
+        say(error)
+        return
+    done, shown = _finished(experiment)
+    with st.container(border=True):
+        left, right = st.columns([1, 2], vertical_alignment="center")
+        with left:
+            clicked = st.button(
+                "Show it" if done else label,
+                type="primary",
+                icon=":material/visibility:" if done else ":material/play_arrow:",
+                key=f"{key}-start",
+                disabled=shown,
+            )
+            if cost.seconds is None and st.button(
+                "Measure on this machine",
+                icon=":material/timer:",
+                key=f"{key}-measure",
+                help="Times a few steps of this architecture on random records of the same shape.",
+            ):
+                _measure(experiment)
+        with right:
+            if shown:
+                st.caption("This is the experiment shown below. Change something to start another one.")
+            else:
+                _cost(cost)
+    if clicked and frame.start(experiment):
+        st.rerun()
+
+
+def _finished(experiment: Experiment) -> tuple[bool, bool]:
+    """Whether the experiment is finished, and whether it is the one on the page (finished or under way)."""
+    key = experiment.hash
+    return (frame.open_store().root / f"experiment-{key}").is_dir(), key == st.session_state.get("experiment")
+
+
+def _cost(cost: Estimate) -> None:
+    if cost.seconds is None:
+        st.markdown("**Time: not known yet**")
+        st.caption(f"{cost.basis[0].upper()}{cost.basis[1:]}. It can be measured in a few seconds, or just started.")
+    elif not cost.parts:
+        st.markdown("**Nothing to train**")
+        st.caption(f"{cost.basis[0].upper()}{cost.basis[1:]}.")
+    else:
+        st.markdown(f"**About {seconds(cost.seconds)} of training** (estimate)")
+        parts = ", ".join(f"{TITLES[stage].lower()} {seconds(value)}" for stage, value in cost.parts.items())
+        st.caption(f"{parts[0].upper()}{parts[1:]}. Basis: {cost.basis}. Start-up and the attacks come on top.")
+
+
+def _measure(experiment: Experiment) -> None:
+    try:
+        with st.spinner("Timing a few steps …", show_time=True):
+            measure(experiment, frame.open_store())
+    except BadInput as error:
+        say(error)
+        return
+    st.rerun()

@@ -1,0 +1,107 @@
+"""The whole path in a browser: demo, slider, rewind, changed ROC, reload, a link in a fresh session, cancel."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.browser.conftest import App, settle
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def roc_path(page) -> str:  # noqa: ANN001
+    """The drawn 'after' curve of the ROC: the last curve of its plot, as the SVG path the browser draws."""
+    plot = page.locator(".js-plotly-plot").filter(has_text="false positive rate").last
+    plot.locator(".scatterlayer .trace path.js-line").last.wait_for()
+    return plot.locator(".scatterlayer .trace path.js-line").last.get_attribute("d")
+
+
+def open_page(page, name: str) -> None:  # noqa: ANN001
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
+    page.get_by_role("heading", name=name, exact=True).wait_for()
+    settle(page)
+
+
+def test_from_first_paint_to_a_second_rewind(app: App, page) -> None:  # noqa: ANN001
+    # the demo starts by itself and its results appear
+    page.goto(app.url)
+    page.get_by_role("heading", name="Overview").wait_for()
+    page.get_by_text("What to look at next").wait_for(timeout=180_000)
+    assert page.get_by_text("paired DeLong").count() == 1
+    settle(page)
+    first_link = page.url
+    first = re.search(r"experiment=([0-9a-f]{16})", first_link).group(1)
+    before_change = roc_path(page)
+
+    # move the slider: the number of weights changes at once, no job starts
+    open_page(page, "Rewind")
+    heading = page.get_by_text(re.compile(r"weights \(.*\) would be rewound")).first
+    said = heading.inner_text()
+    page.get_by_role("slider").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("(said) => !document.body.innerText.includes(said)", arg=said)
+    settle(page)
+    assert len(list((app.store / "jobs").iterdir())) == 1
+
+    # quality of the rewound model, before fine-tuning, on request
+    page.get_by_role("button", name="Check it before fine-tuning").click()
+    page.get_by_text("Right after the rewind").wait_for(timeout=60_000)
+
+    # rewind and fine-tune: a new experiment in the link, its ROC differs
+    page.get_by_role("button", name="Rewind and fine-tune").click()
+    page.get_by_role("button", name="Download the defended weights").wait_for(timeout=120_000)
+    settle(page)
+    second = re.search(r"experiment=([0-9a-f]{16})", page.url).group(1)
+    assert second != first
+    open_page(page, "Overview")
+    page.get_by_text("What to look at next").wait_for()
+    assert roc_path(page) != before_change
+
+    # only the rewind and what follows it was computed again
+    kinds = [path.name.split("-")[0] for path in app.store.iterdir() if "-" in path.name]
+    assert kinds.count("train") == 2 and kinds.count("rewind") == 2 and kinds.count("scores") == 1
+
+    # reload keeps the experiment; the first link in a fresh session shows the first one
+    page.reload()
+    page.get_by_text("What to look at next").wait_for()
+    assert second in page.url
+    other = page.context.browser.new_context().new_page()
+    other.goto(first_link)
+    other.get_by_text("What to look at next").wait_for()
+    settle(other)
+    assert first in other.url and roc_path(other) == before_change
+    other.context.close()
+
+    # cancel a job
+    open_page(page, "Rewind")
+    page.get_by_role("slider").focus()
+    page.keyboard.press("ArrowLeft")
+    settle(page)
+    page.get_by_text("Scope, mode and fine-tuning").click()
+    epochs = page.get_by_label("Epochs").last
+    epochs.fill("3000")
+    epochs.press("Enter")
+    settle(page)
+    page.get_by_role("button", name="Rewind and fine-tune").click()
+    page.get_by_role("button", name="Cancel").click(timeout=60_000)
+    page.get_by_text("It was cancelled").wait_for(timeout=60_000)
+    assert page.get_by_role("button", name="Resume").count() == 1
+    assert "Traceback" not in app.log.read_text()
+
+
+def test_unknown_hash_and_every_page_on_a_phone(app: App, page) -> None:  # noqa: ANN001
+    page.goto(f"{app.url}/?experiment=0123456789abcdef")
+    page.get_by_text("There is no experiment 0123456789abcdef").wait_for()
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(app.url)
+    page.get_by_text("What to look at next").wait_for(timeout=180_000)
+    for path in ("", "model", "critical_weights", "layer_risk", "rewind", "attacks"):
+        page.goto(f"{app.url}/{path}")
+        page.get_by_role("heading").first.wait_for()
+        settle(page)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 390, f"{path or 'overview'} is {wide} px wide on a phone"
+        assert page.get_by_test_id("stException").count() == 0

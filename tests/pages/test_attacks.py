@@ -1,0 +1,109 @@
+"""The attacks page on a small finished experiment, with and without a defence."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import streamlit
+from conftest import ROOT, SMALL
+from streamlit.testing.v1 import AppTest
+
+from core.attacks import evaluate
+from core.attacks.comparison import side_by_side
+from core.experiment import parse, run
+from core.store import Store
+from pages import attack_words as words
+
+
+def opened() -> AppTest:
+    app = AppTest.from_file(str(ROOT / "pages/main.py"), default_timeout=60).run()
+    app.switch_page("attacks.py").run()
+    assert not app.exception
+    return app
+
+
+def said(app: AppTest) -> str:
+    return "\n".join(m.value for m in [*app.markdown, *app.caption, *app.info])
+
+
+def test_before_and_after(finished, finished_store):
+    app = opened()
+    store, experiment = finished
+    summary = store.root / f"experiment-{experiment.hash}" / "summary.json"
+    paired = pd.read_json(summary, typ="series")["paired"]["loss"]
+    assert [m.label for m in app.metric][:2] == ["AUC before", "AUC after"]
+    change = next(m for m in app.metric if m.label.startswith("Change"))
+    assert change.value == f"{paired['difference']:+.3f}".replace("-", "−").replace("0.", ".", 1)
+    text = said(app)
+    excludes = paired["high"] < 0 or paired["low"] > 0
+    assert f"The paired interval {'excludes' if excludes else 'includes'} 0" in text
+    assert "Not resolvable with 100 non-members" in text and "1 % FPR leaves room for only 1 false positive (" in text
+    assert "**Canaries** (12 mislabelled members against 10 mislabelled non-members)" in text
+    assert "Yeom 2018" in text  # the attack's own docstring
+    tables = [t.value for t in app.dataframe]
+    assert {"AUC before", "AUC after", "after − before", "adaptive attacker"} <= set(tables[0])
+    assert "Loss threshold, canaries" in set(tables[0]["attack"])
+    assert tables[1]["verdict"].iloc[0] == "not resolvable with 100 non-members"
+    assert " / 120 = " in tables[1]["TPR before"].iloc[0]
+    assert set(tables[2]["certified before"]) == {"cannot be certified"}
+
+
+def test_choosing_attacks_and_records(finished_store):
+    app = opened()
+    app.multiselect[0].set_value(["gradient_norm", "entropy", "correctness"]).run()
+    assert not app.exception and "**Gradient norm**" in said(app)
+    next(box for box in app.main.selectbox if box.label == "Attack").set_value("correctness").run()
+    assert not app.exception and "the gap attack" in said(app)
+    who = next(group for group in app.get("button_group") if group.label == "Who")
+    who.set_value("canaries").run()
+    assert not app.exception
+    rows = app.dataframe[3].value
+    assert set(rows["canary"]) == {"⚑ canary"} and (rows["label"] != rows["clean label"]).all()
+    app.multiselect[0].set_value([]).run()
+    assert not app.exception and app.metric[0].label == "AUC before"
+
+
+def test_without_a_defence_the_audit_stands_alone(finished, tmp_path, monkeypatch):
+    store = Store(shutil.copytree(finished[0].root, tmp_path / "alone"))
+    experiment = parse(SMALL | {"defence": None})
+    run(experiment, store)
+    monkeypatch.setenv("REWINDLAB_STORE", str(store.root))
+    streamlit.cache_resource.clear()
+    app = AppTest.from_file(str(ROOT / "pages/main.py"), default_timeout=60)
+    app.query_params["experiment"] = experiment.hash
+    app.run()
+    app.switch_page("attacks.py").run()
+    streamlit.cache_resource.clear()
+    assert not app.exception and "no defence" in said(app)
+    assert [m.label for m in app.metric] == ["AUC before", "TPR at 1 % FPR"]
+    assert not [c for t in app.dataframe for c in t.value if "after" in c]
+
+
+def rows(**change) -> pd.DataFrame:
+    """One attack on 400 + 400 records whose paired test is given."""
+    scores = np.random.default_rng(0).normal(size=800) + (np.arange(800) < 400)
+    found = evaluate(scores=scores, is_member=np.arange(800) < 400)
+    one = pd.DataFrame([{"attack": "loss", "title": "Loss", "group": "all", "adaptive": True, **found}])
+    return side_by_side(before=one, after=one, tests=pd.DataFrame([{"attack": "loss", "group": "all", **change}]))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(-0.2, -0.1, "weakened"), (0.1, 0.2, "**stronger**"), (-0.1, 0.1, "may be chance")],
+)
+def test_the_verdict_follows_the_interval(low, high, verdict):
+    table = rows(difference=(low + high) / 2, low=low, high=high, p_value=0.04)
+    told = words.findings(table, "loss", ["before", "after"])
+    assert verdict in told[0]
+    assert any("1 % FPR leaves room for only 4 false positives (1 000" in sentence for sentence in told)
+
+
+def test_cells():
+    row = rows(difference=-0.1, low=-0.2, high=0.0, p_value=0.05).iloc[0].to_dict()
+    assert words.change(row) == "−.100 [−.200, +.000]"
+    assert words.certified(row, "tpr_001", "before") == "cannot be certified"
+    assert words.certified(row, "tpr_01", "before").endswith("at most 0 FP")
+    assert words.adaptive(False) == "no: non-adaptive" and words.adaptive("needs no") == "needs no"

@@ -1,0 +1,95 @@
+"""The page of the critical weights on a small finished experiment."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def page(finished_store: Store) -> AppTest:
+    at = AppTest.from_file(str(ROOT / "pages/main.py"), default_timeout=30).run()
+    return at.switch_page("critical_weights.py").run()
+
+
+def _number(page: AppTest, label: str) -> str:
+    return next(m.value for m in page.metric if m.label.startswith(label))
+
+
+def _weights(store: Store) -> int:
+    import pandas as pd
+
+    return int(pd.read_parquet(next(store.root.glob("scores-*")) / "layers.parquet")["count"].sum())
+
+
+def test_shows_the_experiments_own_fraction_and_its_count(page: AppTest, finished_store: Store) -> None:
+    assert not page.exception
+    assert page.title[0].value == "Critical weights"
+    assert page.select_slider[0].value == 0.05
+    assert _number(page, "Critical weights") == str(round(0.05 * _weights(finished_store)))
+    assert len(page.get("plotly_chart")) == 7
+
+
+def test_slider_moves_counts_and_is_shared(page: AppTest, finished_store: Store) -> None:
+    page.select_slider[0].set_value(0.5).run()
+    assert not page.exception
+    assert page.session_state["fraction"] == 0.5
+    half = round(0.5 * _weights(finished_store))
+    assert _number(page, "Critical weights").replace(" ", "") == str(half)
+    page.switch_page("layer_risk.py").run()
+    page.switch_page("critical_weights.py").run()
+    assert page.select_slider[0].value == 0.5
+
+
+@pytest.mark.parametrize("given", [0.0333, 0.0301, 0.7])
+def test_a_fraction_between_the_steps_is_kept(page: AppTest, finished_store: Store, given: float) -> None:
+    """As another page or a config may set it; .0301 reads like the step .03 and takes its place."""
+    page.session_state["fraction"] = given
+    page.switch_page("layer_risk.py").run()
+    page.switch_page("critical_weights.py").run()
+    assert not page.exception
+    assert page.select_slider[0].value == pytest.approx(given)
+    options = page.select_slider[0].options
+    assert len(options) == len(set(options))
+
+
+def test_a_fraction_of_less_than_one_weight_is_said(page: AppTest) -> None:
+    page.select_slider[0].set_value(0.0001).run()
+    assert not page.exception
+    assert _number(page, "Critical weights") == "0"
+    assert any("less than one weight" in info.value for info in page.info)
+    assert any("No weight of this layer is critical" in text.value for text in page.markdown)
+
+
+def test_another_layer(page: AppTest) -> None:
+    layer = next(box for box in page.selectbox if box.label == "Layer, in forward order")
+    assert [option.split(" · ")[0] for option in layer.options][:2] == ["block1.conv.weight", "block1.norm.weight"]
+    layer.set_value("block1.norm.weight").run()
+    assert not page.exception
+    assert len(page.get("plotly_chart")) == 7
+
+
+def test_correlations_stand_beside_the_papers(page: AppTest) -> None:
+    table = page.dataframe[0].value.set_index("weights")
+    assert list(table.index) == ["conv", "norm", "linear", "attention+MLP", "all"]
+    assert list(table["ResNet18 †"]) == [".941", ".678", ".810", "–", "≈ .83"]
+    assert list(table["ViT †"]) == ["–", ".734", ".864", ".907", "≈ .77"]
+    assert table.at["attention+MLP", "Pearson"] == "–"
+    shown = table.at["all", "Pearson"]
+    assert _number(page, "Pearson") == shown
+    told = " ".join(text.value for text in page.markdown)
+    assert re.search(rf"\*\*r = {re.escape(shown)}\*\*", told)
+    assert any("other models and other data" in caption.value for caption in page.caption)
+
+
+def test_formulas_are_folded_away(page: AppTest) -> None:
+    folded = next(block for block in page.expander if "What learnability" in block.label)
+    assert not folded.proto.expanded
+    assert len(folded.latex) == 2
