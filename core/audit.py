@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from core.attacks.shadows import ShadowConfig
 from core.config import BadInput, Config
 
 if TYPE_CHECKING:
@@ -17,16 +18,64 @@ if TYPE_CHECKING:
 # Attacks and metrics are imported where they are used: pages import this module for its config alone, and SciPy
 # would be half of their start.
 
-AttackName = Literal["loss", "confidence", "mentr", "entropy", "top1", "correctness", "gradient_norm"]
+AttackName = Literal[
+    "loss",
+    "confidence",
+    "mentr",
+    "entropy",
+    "top1",
+    "correctness",
+    "gradient_norm",
+    "lira",
+    "lira_offline",
+    "rmia",
+    "rmia_offline",
+    "attack_r",
+    "attack_p",
+    "calibration",
+    "rapid",
+    "shadow_nn",
+    "quantile",
+    "label_only",
+]
+NON_ADAPTIVE = "non-adaptive"
+"""Ends the name of an attack whose reference models were trained without the defence."""
+REFERENCES = {"reference_phi", "reference_logits"}
+"""Signals that come from reference models."""
 
 
 class AuditConfig(Config):
     """Which membership inference attacks are run against the models."""
 
     attacks: tuple[AttackName, ...] = Field(
-        ("loss", "mentr", "entropy", "top1", "correctness", "gradient_norm"), min_length=1
+        (
+            "loss",
+            "mentr",
+            "entropy",
+            "top1",
+            "correctness",
+            "gradient_norm",
+            "attack_p",
+            "quantile",
+            "lira",
+            "lira_offline",
+            "rmia",
+            "rmia_offline",
+            "attack_r",
+            "calibration",
+        ),
+        min_length=1,
     )
-    """Attacks, the first is the headline of figures and tables."""
+    """Attacks, the first is the headline of figures and tables. Those that need reference models run where
+    shadows.models is not 0."""
+    shadows: ShadowConfig = ShadowConfig()
+    """Reference models of the attacks that need them."""
+    lira_variance: Literal["auto", "per_example", "pooled", "shrunk"] = "auto"
+    """Whose spread of outputs LiRA uses: each record's own (needs 64 references), one for all, or a mix of both."""
+    rmia_gamma: float = Field(2.0, ge=1, le=1000)
+    """γ of RMIA: how much likelier than under a population record the record must be to count."""
+    rmia_a: float | None = Field(None, ge=0, le=1)
+    """a of offline RMIA: how far members raise a record's probability; empty: tuned on the references."""
     class_conditional: bool = False
     """Threshold attacks compare a record with known non-members (the population set) of its own class."""
     gradient_records: int = Field(1000, ge=0, le=1_000_000)
@@ -57,14 +106,16 @@ def audit(
     gradients: np.ndarray,
     regions: list[str],
     config: AuditConfig,
+    non_adaptive: Signals | None = None,
 ) -> Audit:
     """Run the attacks of `config` on one target.
 
-    records: row per audited record with member (bool), canary (bool), label. signals: same order. gradients
-    [N, R]: per-region gradient norms, nan where not computed. Attacks are scored on the records that have a score.
+    records: row per audited record with member (bool), canary (bool), label. signals: same order, references of the
+    target's own pipeline. gradients [N, R]: per-region gradient norms, nan where not computed. non_adaptive: the same
+    signals with references that lack the target's defence; attacks that use references are then run on both.
+    Attacks are scored on the records that have a score.
     """
     from core.attacks import ATTACKS, evaluate
-    from core.attacks.thresholds import ThresholdAttack
     from core.metrics import roc, table, thin
 
     member, canary = records["member"].to_numpy(bool), records["canary"].to_numpy(bool)
@@ -72,16 +123,21 @@ def audit(
     records = records.assign(prediction=signals.logits.argmax(1), loss=loss, phi=signals.phi)
     rows: list[dict[str, Any]] = []
     curves = []
-    for name in dict.fromkeys(config.attacks):
-        kind = ATTACKS[name]
-        conditional = {"class_conditional": config.class_conditional} if issubclass(kind, ThresholdAttack) else {}
-        attack = kind(**conditional)
-        reason = attack.is_compatible(signals)
-        row: dict[str, Any] = {"attack": name, "title": attack.title, "adaptive": "needs no reference models"}
+    runs = [(name, ATTACKS[name], signals) for name in dict.fromkeys(config.attacks)]
+    if non_adaptive:
+        with_references = [name for name, kind, _ in runs if kind.needs & REFERENCES]
+        runs += [(f"{name}:{NON_ADAPTIVE}", ATTACKS[name], non_adaptive) for name in with_references]
+    for name, kind, seen in runs:
+        attack = kind(**_parameters(kind, config))
+        adaptive = NON_ADAPTIVE if seen is non_adaptive else "adaptive" if kind.needs & REFERENCES else "no references"
+        title = f"{attack.title} ({adaptive})" if kind.needs & REFERENCES else attack.title
+        row: dict[str, Any] = {"attack": name, "title": title, "adaptive": adaptive, "group": "all"}
+        reason = attack.is_compatible(seen)
         if reason:
-            rows.append({**row, "group": "all", "reason": reason})
+            rows.append({**row, "reason": reason})
             continue
-        scores = attack(signals)
+        scores = np.asarray(attack(seen), np.float64)
+        row["chosen"] = ", ".join(f"{what} {value}" for what, value in attack.chosen(seen).items())
         records[f"score_{name}"] = scores
         for group, chosen in {"all": np.ones(len(member), bool), "canaries": canary}.items():
             chosen = chosen & np.isfinite(scores)
@@ -97,6 +153,17 @@ def audit(
         risk=region_risk(gradients=gradients, is_member=member, regions=regions),
         metrics=accuracy(records),
     )
+
+
+def _parameters(kind: type, config: AuditConfig) -> dict[str, Any]:
+    """The fields of the audit's config that belong to an attack."""
+    offered = {
+        "class_conditional": config.class_conditional,
+        "variance": config.lira_variance,
+        "gamma": config.rmia_gamma,
+        "a": config.rmia_a,
+    }
+    return {name: value for name, value in offered.items() if name in kind.model_fields}  # type: ignore[attr-defined]
 
 
 def _with_auc(attacks: pd.DataFrame) -> pd.DataFrame:

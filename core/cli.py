@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import math
 import sys
@@ -32,7 +33,10 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 failed, 2 bad input (one line on stderr), 130 cancelled."""
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(_unknown(unknown[0].partition("=")[0], [f"--{k[1:]}" for k in vars(given) if k.startswith(".")]))
     try:
         store = Store(given.store)
         if given.job:
@@ -98,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
         text_ = f"{where}{field.description or ''}{shown}".replace("%", "%%")
         command.add_argument(f"--{path}", dest=f".{path}", metavar="…", type=_reader(field), help=text_)
     return top
+
+
+def _unknown(flag: str, flags: list[str]) -> str:
+    close = difflib.get_close_matches(flag, flags, 1)
+    return f"there is no flag {flag}" + (f", did you mean {close[0]}?" if close else "")
 
 
 def _reader(field: FieldInfo):

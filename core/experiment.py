@@ -33,8 +33,10 @@ TITLES = {
     "learnability": "Learnability scores",
     "vulnerability": "Vulnerability scores (PVE)",
     "scores": "Score statistics",
+    "shadows": "Reference models",
     "before": "Attacks before",
     "rewind": "Rewind and fine-tune",
+    "shadows_defended": "Reference models with the defence",
     "after": "Attacks after",
     "experiment": "Summary",
 }
@@ -126,11 +128,20 @@ def plan(experiment: Experiment) -> dict[str, Stage]:
     add_training("vulnerability", scoring, PVE(lam=e.importance.lam, kl=e.importance.kl))
     add("scores", "scores", {}, "learnability", "vulnerability")
     trained = stages["load" if e.weights else "train"]
-    add("before", "audit", _plain(e.audit), "data", model=trained)
+    plain = {"model": _plain(e.model), "recipe": _plain(e.train), "seed": e.seed}
+    references: list[str] = []
+    if e.audit.shadows.models:
+        add("shadows", "shadows", {"pipeline": plain, **_plain(e.audit.shadows)}, "data")
+        references.append("shadows")
+    add("before", "audit", _plain(e.audit), "data", *references, model=trained)
     if e.defence:
         config = {"defence": _plain(e.defence), "recipe": _plain(e.train), "seed": e.seed}
         add("rewind", "rewind", config, "data", "vulnerability", "scores", trained=trained)
-        add("after", "audit", _plain(e.audit), "data", model=stages["rewind"])
+        if e.audit.shadows.models:
+            pipeline = plain | {"defence": _plain(e.defence), "importance": _plain(e.importance)}
+            add("shadows_defended", "shadows", {"pipeline": pipeline, **_plain(e.audit.shadows)}, "data")
+            references.append("shadows_defended")
+        add("after", "audit", _plain(e.audit), "data", *references, model=stages["rewind"])
     add("experiment", "experiment", _plain(e), *list(stages))
     return stages
 

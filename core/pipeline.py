@@ -75,10 +75,11 @@ def train(
     recipe: TrainConfig,
     seed: int,
     objective: ObjectiveBase | None = None,
+    scores: bool = True,
     on_epoch: OnEpoch = _quiet,
 ) -> Trained:
     """Train `model` from where it is. The scores are those of the objective: learnability with cross-entropy,
-    privacy vulnerability with PVE."""
+    privacy vulnerability with PVE; `scores` False leaves them out."""
     initial = state_of(model)
     run = fit(
         model,
@@ -88,7 +89,7 @@ def train(
         objective=objective,
         reference=records.reference,
         watch=records.watch,
-        accumulate=True,
+        accumulate=scores,
         on_epoch=on_epoch,
     )
     return Trained(initial, state_of(model), run.log, {n: s.numpy() for n, s in run.scores.items()})

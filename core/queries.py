@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import nn
@@ -16,20 +18,32 @@ NOISE = 0.02
 """Share of features of a table row that a variation replaces by those of another row of the same set."""
 
 
-def ask(model: nn.Module, dataset: Dataset, positions: np.ndarray, queries: int) -> tuple[np.ndarray, np.ndarray]:
-    """(logits [N, K] of the records themselves, φ [N, Q] of all queries), float32.
+@dataclass(frozen=True)
+class Answers:
+    """Outputs of one model on N records, Q queries each."""
+
+    logits: np.ndarray
+    """[N, K] float32 of the records themselves."""
+    phi: np.ndarray
+    """[N, Q] float32 scaled logits; column 0 is the record itself."""
+    labels: np.ndarray
+    """[N, Q] int64 predicted classes."""
+
+
+def ask(model: nn.Module, dataset: Dataset, positions: np.ndarray, queries: int = 1) -> Answers:
+    """Ask a model about records and their variations.
 
     Query 0 is the record; the others are shifted and mirrored images, or table rows with a few features replaced.
-    The variations depend on the query's number only, so that target and references are asked the same.
+    They depend on the query's number only, so that target and references are asked the same.
     """
     x, y = tensors(dataset, positions, device())
+    outputs = [predict(model, x if q == 0 else vary(x, q)).cpu().numpy() for q in range(queries)]
     labels = y.cpu().numpy()
-    own = predict(model, x).cpu().numpy()
-    phi = [scaled_logits(logits=own, labels=labels)]
-    phi += [
-        scaled_logits(logits=predict(model, vary(x, query)).cpu().numpy(), labels=labels) for query in range(1, queries)
-    ]
-    return own, np.stack(phi, axis=1)
+    return Answers(
+        outputs[0],
+        np.stack([scaled_logits(logits=z, labels=labels) for z in outputs], axis=1),
+        np.stack([z.argmax(1) for z in outputs], axis=1),
+    )
 
 
 def vary(x: torch.Tensor, query: int) -> torch.Tensor:

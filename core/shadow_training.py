@@ -30,12 +30,12 @@ def train_reference(
     e = Experiment.model_validate(experiment)
     records = Records(tensors(dataset, dataset.audited[inside], device()), tensors(dataset, "reference", device()))
     model = pipeline(e, records, dataset.shape, len(dataset.classes), e.seed + OFFSET + number, defended)
-    logits, phi = ask(model, dataset, dataset.audited, e.audit.shadows.queries)
-    _, population_phi = ask(model, dataset, dataset.splits["population"], e.audit.shadows.queries)
+    audited = ask(model, dataset, dataset.audited, e.audit.shadows.queries)
+    population = ask(model, dataset, dataset.splits["population"], e.audit.shadows.queries)
     return number, {
-        "reference_phi": phi,
-        "reference_population_phi": population_phi,
-        "reference_logits": logits,
+        "reference_phi": audited.phi,
+        "reference_population_phi": population.phi,
+        "reference_logits": audited.logits,
         "reference_in": inside,
     }
 
@@ -46,11 +46,11 @@ def pipeline(
     """The experiment's pipeline on these members: plain training, or with its defence."""
     model = make(e.model, shape, classes, seed)
     if not defended or e.defence is None:
-        train(model, records, recipe=e.train, seed=seed)
+        train(model, records, recipe=e.train, seed=seed, scores=False)
         return model
     trained = None
     if e.defence.base == "trained":
-        trained = train(model, records, recipe=e.train, seed=seed).final
+        trained = train(model, records, recipe=e.train, seed=seed, scores=False).final
         model = make(e.model, shape, classes, seed)
     scoring = e.train.model_copy(update={"epochs": e.importance.epochs or e.train.epochs})
     objective = PVE(lam=e.importance.lam, kl=e.importance.kl)
@@ -60,5 +60,3 @@ def pipeline(
     )
     finetune(model, records, rewound, recipe=e.train, config=e.defence, seed=seed)
     return model
-
-

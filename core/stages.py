@@ -6,6 +6,7 @@ Every function takes (build, experiment, key). Files: weights as safetensors, ta
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from safetensors.numpy import save_file as save_arrays
 from core import audit as audits
 from core.attacks import Signals
 from core.attacks.gradients import region_gradient_norms
+from core.attacks.shadows import gather, load_references
 from core.config import BadInput
 from core.data import Dataset
 from core.data import build as build_dataset
 from core.data.to_tensors import tensors
 from core.defenses import CrossEntropy
-from core.experiment import Experiment
+from core.experiment import Experiment, plan
 from core.importance import statistics
 from core.importance.index import ScoreIndex
 from core.importance.vulnerability import PVE
@@ -31,9 +33,9 @@ from core.models import checkpoints
 from core.models.regions import describe, regions
 from core.pipeline import Records, Rewound, Trained, finetune, make, rewind_weights, state_of
 from core.pipeline import train as train_pipeline
+from core.queries import ask
 from core.store import Build, read_json, write_json
 from core.training.device import device
-from core.training.loop import predict
 
 
 def data(b: Build, e: Experiment, key: str) -> None:
@@ -132,21 +134,39 @@ def preview(b: Build, e: Experiment, key: str) -> None:
     write_json(b.folder / "preview.json", found.metrics | {k: row[k] for k in ("auc", "auc_low", "auc_high")})
 
 
+def shadows(b: Build, e: Experiment, key: str) -> None:
+    """references.json: the reference models of one pipeline, trained where the store lacks them."""
+    gather(
+        b,
+        dataset=Dataset.read(b.inputs["data"]),
+        experiment=e.model_dump(mode="json"),
+        data=plan(e)["data"],
+        defended=key == "shadows_defended",
+    )
+
+
 def audit(b: Build, e: Experiment, key: str) -> None:
     """records, attacks, curves and risk Parquet and metrics.json of one model."""
     dataset = Dataset.read(b.inputs["data"])
     model = make(e.model, dataset.shape, len(dataset.classes))
     checkpoints.fit(model, checkpoints.read(b.inputs["model"] / "final.safetensors"))
-    records, signals = _signals(model, dataset)
+    records, signals = _signals(model, dataset, e.audit.shadows.queries)
     gradients = _gradients(b, e, model, dataset, records)
     known = np.isfinite(gradients).all(1)
     if known.any():
         norms = np.where(known, np.sqrt(np.square(gradients).sum(1)), np.nan)
-        signals = Signals(
-            signals.logits, signals.labels, signals.population_logits, signals.population_labels, gradient_norms=norms
-        )
+        signals = replace(signals, gradient_norms=norms)
+    own, other = ("shadows_defended", "shadows") if key == "after" else ("shadows", "")
+    with_references = {
+        name: replace(signals, **load_references(b.inputs[name])) for name in (own, other) if name in b.inputs
+    }
     found = audits.audit(
-        records=records, signals=signals, gradients=gradients, regions=list(regions(model)), config=e.audit
+        records=records,
+        signals=with_references.get(own, signals),
+        gradients=gradients,
+        regions=list(regions(model)),
+        config=e.audit,
+        non_adaptive=with_references.get(other),
     )
     for name in ("records", "attacks", "curves", "risk"):
         _write(b, name, getattr(found, name))
@@ -246,13 +266,10 @@ def _rewound(b: Build, e: Experiment, dataset: Dataset) -> tuple[torch.nn.Module
     return model, rewound
 
 
-def _signals(model: torch.nn.Module, dataset: Dataset) -> tuple[pd.DataFrame, Signals]:
+def _signals(model: torch.nn.Module, dataset: Dataset, queries: int = 1) -> tuple[pd.DataFrame, Signals]:
     """The audited records, members first, and the target's outputs on them and on the population."""
-    rows = dataset.audited
-    logits = [
-        predict(model, tensors(dataset, name, device())[0]).cpu().numpy()
-        for name in ("members", "non_members", "population")
-    ]
+    rows, population = dataset.audited, dataset.splits["population"]
+    outputs = ask(model, dataset, rows, queries)
     records = pd.DataFrame(
         {
             "record": rows,
@@ -263,11 +280,25 @@ def _signals(model: torch.nn.Module, dataset: Dataset) -> tuple[pd.DataFrame, Si
             "clean_label": dataset.clean_y[rows],
         }
     )
-    population = dataset.splits["population"]
-    signals = Signals(np.concatenate(logits[:2]), dataset.y[rows], logits[2], dataset.y[population])
+    signals = Signals(
+        outputs.logits,
+        dataset.y[rows],
+        ask(model, dataset, population).logits,
+        dataset.y[population],
+        query_phi=outputs.phi,
+        query_labels=outputs.labels if queries > 1 else None,
+        features=_flat(dataset, rows),
+        population_features=_flat(dataset, population),
+    )
     if not np.isfinite(signals.logits).all():
         raise BadInput("the model's outputs are not finite on the audited records: check its weights")
     return records, signals
+
+
+def _flat(dataset: Dataset, positions: np.ndarray) -> np.ndarray:
+    """[n, F] float32 description of records: pixels from 0 to 1, or the table's columns."""
+    x = dataset.x[positions].reshape(len(positions), -1)
+    return x.astype(np.float32) / (255 if dataset.kind == "image" else 1)
 
 
 def _gradients(b: Build, e: Experiment, model: torch.nn.Module, dataset: Dataset, records: pd.DataFrame) -> np.ndarray:

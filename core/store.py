@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from importlib import metadata
@@ -27,6 +27,8 @@ from filelock import FileLock, Timeout
 from core.config import BadInput
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from core.progress import Progress
 
 FORMAT = 1
@@ -72,6 +74,8 @@ class Build:
     config: dict[str, Any]
     key: str
     progress: Progress
+    store: Store
+    """For stages that gather many small results of their own."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Facts worth keeping that are not part of the hash, such as the device; merged into stage.json."""
 
@@ -127,6 +131,18 @@ class Store:
                 progress.stage(stage.key, "reused")
             told.add(stage.key)
 
+    def put(self, stage: Stage, arrays: dict[str, dict[str, np.ndarray]]) -> Path:
+        """Stores a result that was computed elsewhere, as safetensors files by name; one that is there stays."""
+        from safetensors.numpy import save_file
+
+        def build(b: Build) -> None:
+            for name, part in arrays.items():
+                save_file(part, b.folder / name)
+
+        from core.progress import Progress
+
+        return self.ensure(replace(stage, build=build), Progress())
+
     def upload(self, data: bytes, name: str) -> Path:
         """Keeps a file somebody brought, under its content's hash, and returns where it lies."""
         base = re.split(r"[/\\]", name)[-1]
@@ -166,7 +182,7 @@ class Store:
         folder = self.root / ".tmp" / f"{stage.folder}-{os.getpid()}-{secrets.token_hex(4)}"
         folder.mkdir()
         try:
-            build = Build(folder, inputs, stage.config, stage.key, progress)
+            build = Build(folder, inputs, stage.config, stage.key, progress, self)
             stage.build(build)
             seconds = round(time.monotonic() - started, 3)
             # notes first: they must not be able to hide what the result was made from

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from os.path import commonprefix
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from core.figures import (
 )
 from core.figures import numbers as n
 from core.importance import ScoreIndex
+from core.importance.by_region import critical_by_region
 from core.importance.layer_detail import POINTS, Layer, read_layer
 from core.rewinding import CWRF, masks
 from pages import frame, scope
@@ -34,6 +36,9 @@ PAPER = {
 }
 """Pearson correlations of ResNet18 and of a small ViT, as Fang and Kim (ICLR 2026) report them."""
 
+
+DEEP = 20
+"""With more layers than this, figures by layer would be longer than a screen: they go by region."""
 
 WIDTHS = {"Pearson": 75, "ResNet18 †": 90, "ViT †": 70, "Spearman": 85, "number": 80}
 """Pixels: the first three are seen at 390 px without scrolling."""
@@ -80,15 +85,28 @@ def numbers(now: Current, critical: pd.DataFrame, r: float) -> None:
         st.info(f"{n.fraction(r)} of {n.count(total)} weights is less than one weight: nothing is critical at this r.")
 
 
-def distributions(now: Current, cuts: dict[str, float | None]) -> None:
-    """Main figure: both scores, layer by layer."""
+def distributions(now: Current, cuts: dict[str, float | None], critical: pd.DataFrame) -> None:
+    """Main figure: both scores, layer by layer; of a deep network one region at a time."""
     st.subheader("Scores, layer by layer", anchor=False)
+    names = {name: name for name in critical["name"]}
+    if len(names) > DEEP:
+        regions = list(dict.fromkeys(critical["region"]))
+        most = critical.groupby("region")["rewound"].sum().idxmax()
+        region = st.selectbox("Region", regions, index=regions.index(most), width=320)
+        names = without_prefix(list(critical.loc[critical["region"] == region, "name"]))
     for column, score in zip(st.columns(2, gap="large"), ("vulnerability", "learnability"), strict=True):
         with column:
             st.markdown(f"**{score.capitalize()}**")
             table = now.table("scores", f"histograms_{score}")
+            table = table[table["layer"].isin(names)].replace({"layer": names})
             frame.draw(score_histogram(table, cuts[score], score=score), f"histogram-{score}", caption=False)
             st.caption(CAPTIONS[score])
+
+
+def without_prefix(names: list[str]) -> dict[str, str]:
+    """Layer → its name without the dotted path that all of these layers share."""
+    shared = commonprefix(names).rpartition(".")[0]
+    return {name: name[len(shared) + 1 :] if shared else name for name in names}
 
 
 def notice(critical: pd.DataFrame, r: float) -> None:
@@ -121,7 +139,13 @@ def where(now: Current, critical: pd.DataFrame, r: float) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Where the critical weights sit", anchor=False)
-        frame.draw(critical_share(shares), "heatmap")
+        if len(critical) > DEEP:
+            regions = critical_by_region(shares, critical).rename(columns={"region": "layer"}).assign(type="region")
+            figure = critical_share(regions).update_yaxes(title_text="region, in forward order")
+            frame.draw(figure, "heatmap", caption=False)
+            st.caption(f"Bright regions hold more than their part. The {len(critical)} layers are in the table below.")
+        else:
+            frame.draw(critical_share(shares), "heatmap")
     with right:
         st.subheader("How few weights hold how much", anchor=False)
         curves = [now.table("scores", f"concentration_{s}").assign(score=s) for s in ("vulnerability", "learnability")]
@@ -321,7 +345,7 @@ now = frame.need(frame.current(), "scores")
 r = scope.fraction_slider(now, "critical")
 critical = selection(now.folders["scores"], CWRF(fraction=r))
 numbers(now, critical, r)
-distributions(now, thresholds(now, critical))
+distributions(now, thresholds(now, critical), critical)
 notice(critical, r)
 where(now, critical, r)
 entanglement(now)

@@ -20,13 +20,26 @@ def training(now: Current) -> None:
     """State of the current experiment, its accuracy once audited, and its curves."""
     st.subheader("This experiment's training", anchor=False)
     st.markdown(f"**{frame.title_of(now.config)}** · {frame.facts(now)}")
-    job = now.job
-    active = job is not None and job.active
-    if not now.finished:
+    if now.finished:
+        results(now, False)
+        return
+    left, right = st.columns([1, 2])
+    with left:
         frame.job_panel(now)
+    with right:
+        results(now, running(now))
+
+
+def running(now: Current) -> bool:
+    job = now.job
+    return job is not None and job.active
+
+
+def results(now: Current, live: bool) -> None:
+    """Accuracy once it is known, and the curves, redrawn every second while they grow."""
     if now.has("before"):
         accuracy(now)
-    if active:
+    if live:
         st.fragment(run_every=1.0)(learning)(now, True)
     else:
         learning(now, False)
@@ -114,11 +127,14 @@ def notice(now: Current) -> None:
 
 frame.header("Model", "Train a network, or bring one with its records, and watch where members and non-members part.")
 now = frame.current()
+above = st.container()
 train_tab, load_tab = st.tabs(["Train", "Load"], key="model-tabs")
 with train_tab:
     model_train.draw(now)
 with load_tab:
     model_load.draw(now)
 if now:
-    training(now)
+    # a run under way is what a person came to see: it stands above the forms that started it
+    with above if running(now) else st.container():
+        training(now)
     notice(now)

@@ -97,7 +97,7 @@ def start(experiment: Experiment, label: str, key: str) -> None:
                 _measure(experiment)
         with right:
             if shown:
-                st.caption("This is the experiment shown below. Change something to start another one.")
+                st.caption("This is the experiment shown on this page. Change something to start another one.")
             else:
                 _cost(cost)
     if clicked and frame.start(experiment):
@@ -113,14 +113,18 @@ def _finished(experiment: Experiment) -> tuple[bool, bool]:
 def _cost(cost: Estimate) -> None:
     if cost.seconds is None:
         st.markdown("**Time: not known yet**")
-        st.caption(f"{cost.basis[0].upper()}{cost.basis[1:]}. It can be measured in a few seconds, or just started.")
+        st.caption(f"{_sentence(cost.basis)}. It can be measured in a few seconds, or just started.")
     elif not cost.parts:
         st.markdown("**Nothing to train**")
-        st.caption(f"{cost.basis[0].upper()}{cost.basis[1:]}.")
+        st.caption(f"{_sentence(cost.basis)}.")
     else:
         st.markdown(f"**About {seconds(cost.seconds)} of training** (estimate)")
-        parts = ", ".join(f"{TITLES[stage].lower()} {seconds(value)}" for stage, value in cost.parts.items())
-        st.caption(f"{parts[0].upper()}{parts[1:]}. Basis: {cost.basis}. Start-up and the attacks come on top.")
+        parts = ", ".join(f"{TITLES[stage]} {seconds(value)}" for stage, value in cost.parts.items())
+        st.caption(f"{parts}. Basis: {cost.basis}. Start-up and the attacks come on top.")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _measure(experiment: Experiment) -> None:

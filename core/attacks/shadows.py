@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field, field_validator
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from core.attacks.design import design_matrix
 from core.config import Config
-from core.store import Build, Stage, Store
+from core.store import Build, Stage
 
 if TYPE_CHECKING:
     from core.data import Dataset
@@ -46,41 +45,32 @@ class ShadowConfig(Config):
         return models
 
 
-def reference_stage(
-    *, data: Stage, pipeline: dict[str, Any], shadows: ShadowConfig, number: int, build: Callable[[Build], None]
-) -> Stage:
-    """The stage of one reference model. Its hash does not depend on how many there are, so more can join later."""
-    config = {"pipeline": pipeline, "queries": shadows.queries, "seed": shadows.seed, "number": number}
-    return Stage("reference", "reference", config, {"data": data}, build)
-
-
-def train_missing(
-    *,
-    store: Store,
-    stages: list[Stage],
-    dataset: Dataset,
-    experiment: dict[str, Any],
-    defended: bool,
-    cluster: str,
-    build: Build,
-) -> None:
-    """Train the reference models that the store lacks, in parallel, each stored the moment it is done."""
+def gather(build: Build, *, dataset: Dataset, experiment: dict[str, Any], data: Stage, defended: bool) -> None:
+    """The `shadows` stage: train the reference models that the store lacks, in parallel, each stored the moment it is
+    done, and list them in references.json. A stage per model, whose hash does not depend on how many there are:
+    raising `models` trains only the new ones, and an interrupted audit goes on where it stopped."""
     from core.parallel import fan_out
     from core.shadow_training import train_reference
 
-    missing = [m for m, stage in enumerate(stages) if store.find(stage) is None]
-    done = len(stages) - len(missing)
-    build.update(done, len(stages), _progress_text(done, len(stages)))
-    seed = experiment["audit"]["shadows"]["seed"]
-    inside = design_matrix(models=len(stages), points=len(dataset.audited), seed=seed) if stages else None
-    tasks = [(dataset, experiment, m, inside[m], defended) for m in missing] if inside is not None else []
+    config = {name: build.config[name] for name in ("pipeline", "queries", "seed")}
+    total = build.config["models"]
+    stages = [Stage(build.key, "reference", {**config, "number": m}, {"data": data}, _nothing) for m in range(total)]
+    missing = [m for m, stage in enumerate(stages) if build.store.find(stage) is None]
+    inside = design_matrix(models=total, points=len(dataset.audited), seed=config["seed"])
+
+    def report() -> None:
+        build.update(total - len(missing), total, f"{total - len(missing)} of {total} reference models")
+
+    report()
+    tasks = [(dataset, experiment, m, inside[m], defended) for m in missing]
     workers = int(os.environ.get("REWINDLAB_WORKERS", "0")) or None
-    for number, arrays in fan_out(
-        train_reference, tasks, cluster=cluster, workers=workers, check=build.progress.check
-    ):
-        store.put(stages[number], lambda folder, arrays=arrays: save_file(arrays, folder / "outputs.safetensors"))
-        done += 1
-        build.update(done, len(stages), _progress_text(done, len(stages)))
+    cluster = os.environ.get("REWINDLAB_CLUSTER", "")
+    check = build.progress.check
+    for number, arrays in fan_out(train_reference, tasks, cluster=cluster, workers=workers, check=check):
+        build.store.put(stages[number], {"outputs.safetensors": arrays})
+        missing.remove(number)
+        report()
+    (build.folder / "references.json").write_text(json.dumps([stage.folder for stage in stages]))
 
 
 def load_references(folder: Path) -> dict[str, np.ndarray]:
@@ -93,5 +83,6 @@ def load_references(folder: Path) -> dict[str, np.ndarray]:
     return {name: np.stack([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
-def _progress_text(done: int, total: int) -> str:
-    return f"{done} of {total} reference models"
+def _nothing(build: Build) -> None:
+    """Reference models are computed together by `gather`, never one by one through the store."""
+    raise AssertionError("a reference model is stored by the stage that trains it")

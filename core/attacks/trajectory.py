@@ -46,7 +46,7 @@ class TrajectoryAttack(Attack):
         is_in = np.asarray(signals.reference_in, bool)[: len(paths)]
         # the same yardstick as the target's: its own non-members play the part of the population where there is one
         pairs = zip(paths, is_in, strict=True)
-        features = np.concatenate([standardised(p, p) for p, member in pairs])
+        features = np.concatenate([standardised(p, p if alone else p[~member]) for p, member in pairs])
         rows = np.random.default_rng(self.seed).permutation(len(features))[:MOST_ROWS]
         learned = LogisticRegression(max_iter=500).fit(features[rows], is_in.ravel()[rows])
         return learned.decision_function(path)

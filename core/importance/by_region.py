@@ -25,3 +25,15 @@ def overlapping(risk: pd.DataFrame) -> list[str]:
         return []
     top = risk.loc[risk["auc"].idxmax()]
     return list(risk.loc[(risk["high"] >= top["low"]) & (risk["region"] != top["region"]), "region"])
+
+
+def critical_by_region(shares: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
+    """Which share of each region is critical, for every r, from the same per layer.
+
+    shares: layer, r, share (of the layer's weights). layers: name, region, count. Columns: region, count (weights of
+    the region), r, share, regions in forward order.
+    """
+    rows = shares.merge(layers[["name", "region", "count"]], left_on="layer", right_on="name")
+    sums = rows.assign(critical=rows["share"] * rows["count"]).groupby(["r", "region"], sort=False)
+    found = sums[["critical", "count"]].sum().reset_index()
+    return found.assign(share=found["critical"] / found["count"])[["region", "count", "r", "share"]]

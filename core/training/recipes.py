@@ -13,4 +13,4 @@ def suggested(data: str, model: str) -> TrainConfig:
         return TrainConfig(epochs=30 if data == "table" else 40, lr=0.05)
     if model == "resnet18":
         return TrainConfig(epochs=20 if data == "digits" else 30, lr=0.05 if data == "digits" else 0.1)
-    return TrainConfig() if data == "digits" else TrainConfig(epochs=30, lr=0.1)
+    return TrainConfig() if data == "digits" else TrainConfig(epochs=30)

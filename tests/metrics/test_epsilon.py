@@ -76,6 +76,16 @@ def test_delta_lowers_the_bound_and_vanishes_smoothly():
     assert one_run_epsilon(guesses=200, correct=180, records=1000, delta=0.1) == 0
 
 
+def test_delta_enters_as_in_the_theorem():
+    """At the bound, tail + 2·m·δ·max_i P[v − i ≤ Bin < v]/i is one minus the level, by plain sums."""
+    guesses, correct, records, delta = 60, 50, 300, 1e-5
+    epsilon = one_run_epsilon(guesses=guesses, correct=correct, records=records, delta=delta)
+    right = np.exp(epsilon) / (1 + np.exp(epsilon))
+    mass = [binom.pmf(k, guesses, right) for k in range(guesses + 1)]
+    worst = max(sum(mass[correct - i : correct]) / i for i in range(1, correct + 1))
+    assert sum(mass[correct:]) + 2 * records * delta * worst == pytest.approx(0.05, rel=1e-6)
+
+
 def test_one_run_from_scores():
     is_member = np.arange(1000) % 2 == 0
     scores = np.where(is_member, 1.0, -1.0) * np.arange(1000, 0, -1)

@@ -1,0 +1,205 @@
+"""The Model page: its forms, its cost estimate, its uploads and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+from streamlit.testing.v1 import AppTest
+
+from core import jobs
+from core.data import Dataset
+from core.experiment import Experiment, plan
+from core.store import Store
+from core.training import estimate
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def texts(page: AppTest) -> str:
+    return "\n".join(e.value for kind in ("markdown", "caption", "info", "success", "error") for e in page.get(kind))
+
+
+def opened() -> AppTest:
+    at = AppTest.from_file(str(ROOT / "pages/main.py"), default_timeout=60).run()
+    page = at.switch_page("model.py").run()
+    assert not page.exception
+    return page
+
+
+@pytest.fixture
+def page(finished_store: Store) -> AppTest:
+    return opened()
+
+
+def field(page: AppTest, kind: str, tab: str, name: str):
+    """The widget of a form's field, by the tab's key and the end of its own."""
+    found = [w for w in page.get(kind) if w.key and w.key.startswith(tab) and w.key.split("@")[0].endswith(f"/{name}")]
+    assert len(found) == 1, [w.key for w in page.get(kind)]
+    return found[0]
+
+
+def button(page: AppTest, label: str):
+    return next(b for b in page.button if b.label == label)
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """The configs handed to the job runner, which starts nothing."""
+    seen: list[dict] = []
+    monkeypatch.setattr(jobs, "submit", lambda store, config, key: seen.append(config))
+    return seen
+
+
+def test_shows_the_finished_experiments_curves_and_accuracies(page: AppTest) -> None:
+    assert page.title[0].value == "Model"
+    assert len(page.get("plotly_chart")) == 2
+    assert "Accuracy on non-members" in texts(page) and "What to notice" in page.subheader[-1].value
+    assert "This is the experiment shown on this page" in texts(page)
+    assert button(page, "Show it").disabled
+
+
+def test_another_seed_is_estimated_from_the_finished_run_and_started(page: AppTest, submitted: list[dict]) -> None:
+    field(page, "number_input", "train", "epochs").set_value(7).run()
+    assert "of training** (estimate)" in texts(page) and "Basis: " in texts(page)
+    button(page, "Train").click().run()
+    assert len(submitted) == 1
+    sent = Experiment.model_validate(submitted[0])
+    assert sent.train.epochs == 7 and sent.weights is None
+    # what the forms do not show is that of the experiment before
+    assert sent.model.channels == (8, 8) and sent.defence and sent.defence.finetune.epochs == 2
+
+
+def test_every_architecture_has_its_recipe_and_typed_values_come_back(page: AppTest) -> None:
+    field(page, "number_input", "train", "epochs").set_value(9).run()
+    field(page, "selectbox", "train", "model.kind").set_value("vit").run()
+    assert field(page, "selectbox", "train", "optimizer").value == "adamw"
+    assert "not known yet" in texts(page)
+    field(page, "selectbox", "train", "model.kind").set_value("convnet").run()
+    assert field(page, "number_input", "train", "epochs").value == 9
+
+
+def test_an_unknown_cost_can_be_measured(page: AppTest, finished_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "LONG_ENOUGH", 1e-6)
+    try:
+        field(page, "selectbox", "train", "model.kind").set_value("mlp").run()
+        button(page, "Measure on this machine").click().run()
+        assert not page.exception and "timed on this machine" in texts(page)
+    finally:
+        (finished_store.root / "rates.json").unlink(missing_ok=True)
+
+
+def test_bad_fields_are_named_and_kept(page: AppTest) -> None:
+    field(page, "number_input", "train", "data.members").set_value(5000).run()
+    assert "the data have 1797 records" in page.error[0].value
+    assert field(page, "number_input", "train", "data.members").value == 5000
+    assert not [b for b in page.button if b.label == "Train"]
+    field(page, "number_input", "train", "data.members").set_value(120).run()
+    field(page, "selectbox", "train", "model.kind").set_value("vit").run()
+    field(page, "number_input", "train", "model.heads").set_value(7).run()
+    assert "heads do not divide" in page.error[0].value
+    assert field(page, "number_input", "train", "model.heads").value == 7
+
+
+def test_a_file_that_is_not_there_is_named(page: AppTest, tmp_path: Path) -> None:
+    field(page, "selectbox", "train", "data.kind").set_value("table").run()
+    assert "Give the path of a file" in texts(page)
+    field(page, "text_input", "train", "data.path").set_value(str(tmp_path / "gone.parquet")).run()
+    assert "gone.parquet" in page.error[0].value and not page.exception
+
+
+# ---- load
+
+
+@pytest.fixture
+def files(finished: tuple[Store, Experiment]) -> dict[str, tuple[str, bytes, str]]:
+    """Weights and member rows of the finished experiment, as uploads."""
+    store, experiment = finished
+    stages = plan(experiment)
+    dataset = Dataset.read(store.path(stages["data"]))
+    rows = json.dumps({"members": dataset.row[dataset.splits["members"]].tolist()}).encode()
+    train = store.path(stages["train"])
+    return {
+        "rows": ("rows.json", rows, "application/json"),
+        "trained": ("final.safetensors", (train / "final.safetensors").read_bytes(), ""),
+        "initial": ("initial.safetensors", (train / "initial.safetensors").read_bytes(), ""),
+    }
+
+
+def upload(page: AppTest, **given: tuple[str, bytes, str]) -> None:
+    for key, value in given.items():
+        next(w for w in page.file_uploader if w.key == f"upload-{key}").set_value(value)
+    page.run()
+    assert not page.exception
+
+
+def test_without_initial_weights_it_says_what_rewinding_means(page: AppTest, files: dict) -> None:
+    assert "fresh random initialisation" in texts(page)
+    assert field(page, "number_input", "load", "initial_seed").value == 0
+    upload(page, rows=files["rows"])
+    assert "120 members and 1 677 other records" in texts(page)
+    assert "Upload the trained weights to go on" in texts(page)
+    upload(page, initial=files["initial"])
+    assert "fresh random initialisation" not in texts(page)
+
+
+def test_a_brought_model_is_checked_and_started(page: AppTest, files: dict, submitted: list[dict]) -> None:
+    upload(page, **files)
+    assert "The weights fit" in page.success[0].value and "of 120 members" in page.success[0].value
+    button(page, "Load, score and audit").click().run()
+    sent = Experiment.model_validate(submitted[0])
+    assert sent.weights and sent.weights.initial and sent.data.members == 120 and sent.data.label_noise == 0
+    assert sent.defence and sent.defence.base == "trained"
+    assert str(sent.weights.trained).endswith("final.safetensors") and sent.data.member_indices
+
+
+def test_weights_that_do_not_fit_are_named_and_nothing_is_lost(page: AppTest, files: dict, tmp_path: Path) -> None:
+    upload(page, **files)
+    field(page, "text_input", "load", "model.channels").set_value("8, 9").run()
+    assert "do not fit this architecture: " in page.error[0].value
+    field(page, "text_input", "load", "model.channels").set_value("8, 8").run()
+    assert not page.error
+    (tmp_path / "full").write_bytes(files["trained"][1])
+    state = load_file(tmp_path / "full")
+    save_file({k: v[:4].contiguous() if k.startswith("head") else v for k, v in state.items()}, tmp_path / "four")
+    upload(page, trained=("four.safetensors", (tmp_path / "four").read_bytes(), ""))
+    assert "are for 4 classes, the data have 10" in page.error[0].value
+    upload(page, trained=("evil.pt", b"\x80\x04]\x94.", ""))
+    # uploaded files go by their own name, not by where they are kept
+    assert page.error[0].value.startswith("evil.pt: is not a readable checkpoint")
+    upload(page, trained=files["trained"])
+    page.switch_page("overview.py").run()
+    page.switch_page("model.py").run()
+    assert "Kept from before: rows.json" in texts(page) and "The weights fit" in texts(page)
+
+
+def test_rows_outside_the_data_are_named(page: AppTest) -> None:
+    upload(page, rows=("rows.json", b'{"members": [1, 2000]}', ""))
+    assert "members lists row 2000, but the data have rows 0 to 1796" in page.error[0].value
+
+
+def test_a_running_experiment_shows_its_rows(
+    finished: tuple[Store, Experiment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import streamlit
+
+    store, experiment = Store(tmp_path / "store"), finished[1]
+    folder = store.root / "jobs" / experiment.hash
+    folder.mkdir()
+    (folder / "config.json").write_text(experiment.model_dump_json())
+    stages = [{"key": "train", "state": "running", "done": 1, "total": 3, "text": "epoch 1 of 3", "seconds": None}]
+    state = {"state": "cancelled", "submitted": 1.0, "started": 1.0, "ended": 2.0, "pid": -1, "stages": stages}
+    (folder / "state.json").write_text(json.dumps(state))
+    rows = [
+        {"stage": "train", "epoch": 1, "split": split, "loss": 1.0, "accuracy": 0.5}
+        for split in ("members", "non_members")
+    ]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setenv("REWINDLAB_STORE", str(store.root))
+    streamlit.cache_resource.clear()
+    page = opened()
+    streamlit.cache_resource.clear()
+    assert len(page.get("plotly_chart")) == 2 and "It was cancelled" in page.warning[0].value
+    assert button(page, "Resume")
