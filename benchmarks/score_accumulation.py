@@ -24,9 +24,9 @@ from core.training.device import device
 from core.training.loop import fit
 
 SETTINGS: dict[str, tuple[ModelConfig, tuple[int, ...], int, int, int]] = {
-    "digits ConvNet": (ConvNet(), (1, 8, 8), 10, 128, 30),
-    "MLP 446-256-128-30": (MLP(), (446,), 30, 128, 300),
-    "ResNet-18": (ResNet18(), (3, 32, 32), 10, 128 if device().type == "cuda" else 32, 3),
+    "digits ConvNet": (ConvNet(), (1, 8, 8), 10, 128, 10),
+    "MLP 446-256-128-30": (MLP(), (446,), 30, 128, 100),
+    "ResNet-18": (ResNet18(), (3, 32, 32), 10, 128 if device().type == "cuda" else 32, 2),
 }
 """Architecture, shape of a record, classes, records per step, steps per run."""
 

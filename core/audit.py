@@ -13,7 +13,7 @@ from core.attacks.shadows import ShadowConfig
 from core.config import BadInput, Config
 
 if TYPE_CHECKING:
-    from core.attacks import Signals
+    from core.attacks import Attack, Signals
 
 # Attacks and metrics are imported where they are used: pages import this module for its config alone, and SciPy
 # would be half of their start.
@@ -56,7 +56,6 @@ class AuditConfig(Config):
             "correctness",
             "gradient_norm",
             "attack_p",
-            "quantile",
             "lira",
             "lira_offline",
             "rmia",
@@ -123,7 +122,9 @@ def audit(
     records = records.assign(prediction=signals.logits.argmax(1), loss=loss, phi=signals.phi)
     rows: list[dict[str, Any]] = []
     curves = []
-    runs = [(name, ATTACKS[name], signals) for name in dict.fromkeys(config.attacks)]
+    runs: list[tuple[str, type[Attack], Signals]] = [
+        (name, ATTACKS[name], signals) for name in dict.fromkeys(config.attacks)
+    ]
     if non_adaptive:
         with_references = [name for name, kind, _ in runs if kind.needs & REFERENCES]
         runs += [(f"{name}:{NON_ADAPTIVE}", ATTACKS[name], non_adaptive) for name in with_references]
@@ -155,7 +156,7 @@ def audit(
     )
 
 
-def _parameters(kind: type, config: AuditConfig) -> dict[str, Any]:
+def _parameters(kind: type[Attack], config: AuditConfig) -> dict[str, Any]:
     """The fields of the audit's config that belong to an attack."""
     offered = {
         "class_conditional": config.class_conditional,
@@ -163,7 +164,7 @@ def _parameters(kind: type, config: AuditConfig) -> dict[str, Any]:
         "gamma": config.rmia_gamma,
         "a": config.rmia_a,
     }
-    return {name: value for name, value in offered.items() if name in kind.model_fields}  # type: ignore[attr-defined]
+    return {name: value for name, value in offered.items() if name in kind.model_fields}
 
 
 def _with_auc(attacks: pd.DataFrame) -> pd.DataFrame:

@@ -33,11 +33,6 @@ def check(experiment: Experiment) -> list[str]:
     if found.members is None:
         raise BadInput("the data do not say which records the model was trained on: give a file of row numbers")
     check_sizes(experiment.data, found)
-    if experiment.data.reference < 2:
-        raise BadInput(
-            "reference: PVE needs at least 2 records that are neither members nor audited (got "
-            f"{experiment.data.reference})"
-        )
     dataset = None
     if not isinstance(experiment.data, TorchvisionData):  # it may have to be downloaded first: the job does that
         dataset = _some(experiment.data)

@@ -129,7 +129,7 @@ def readable(top: pd.DataFrame, classes: list[str], sides: list[str]) -> pd.Data
 
 def nats(loss: float) -> str:
     """A loss on a card, short enough for its line."""
-    return "< 0.01" if loss < 0.01 else f"{loss:.2f}"
+    return "<0.01" if loss < 0.01 else f"{loss:.2f}"
 
 
 def _both(row: dict, name: str, sides: list[str], write: Callable) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from os.path import commonprefix
 from pathlib import Path
 
 import pandas as pd
@@ -105,8 +104,11 @@ def distributions(now: Current, cuts: dict[str, float | None], critical: pd.Data
 
 def without_prefix(names: list[str]) -> dict[str, str]:
     """Layer → its name without the dotted path that all of these layers share."""
-    shared = commonprefix(names).rpartition(".")[0]
-    return {name: name[len(shared) + 1 :] if shared else name for name in names}
+    parts = [name.split(".") for name in names]
+    shared = 0
+    while all(len(p) > shared + 1 and p[shared] == parts[0][shared] for p in parts):
+        shared += 1
+    return {name: ".".join(p[shared:]) for name, p in zip(names, parts, strict=True)}
 
 
 def notice(critical: pd.DataFrame, r: float) -> None:

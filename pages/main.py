@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-
 from core.config import BadInput
 from pages import frame, sidebar
 

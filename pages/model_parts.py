@@ -59,11 +59,6 @@ def possible(experiment: Experiment) -> bool:
         found = facts(experiment.data)
         check_sizes(experiment.data, found)
         experiment.model.fits(found.shape)
-        if experiment.data.reference < 2:
-            raise BadInput(
-                f"data.reference: at least 2 reference records are needed to score vulnerability (got "
-                f"{experiment.data.reference})"
-            )
     except BadInput as error:
         say(error)
         return False

@@ -96,7 +96,7 @@ def measures(before: dict, after: dict | None, what: str, now: Current | None = 
     return pd.DataFrame(rows)
 
 
-def card(place, title: str, rows: pd.DataFrame) -> None:  # noqa: ANN001 - Streamlit's column has no public type
+def card(place, title: str, rows: pd.DataFrame) -> None:
     """One number before → after, big, and its picture with intervals."""
     write = n.auc if rows["unit"].iloc[0] == "AUC" else n.accuracy
     with place.container(border=True, height="stretch"):
@@ -105,7 +105,7 @@ def card(place, title: str, rows: pd.DataFrame) -> None:  # noqa: ANN001 - Strea
         frame.draw(before_after(rows, compact=True), f"card-{title}", caption=False)
 
 
-def rewound(place, now: Current, summary: dict) -> None:  # noqa: ANN001
+def rewound(place, now: Current, summary: dict) -> None:
     """How many weights were rewound, and where most of them lie."""
     weights = summary["weights"]
     with place.container(border=True, height="stretch"):

@@ -179,9 +179,8 @@ if defence and chosen is not None:
     elif mine and now.job is not None:
         st.subheader("Rewind and fine-tune", anchor=False)
         frame.job_panel(now)
-    elif st.button("Rewind and fine-tune", type="primary", icon=":material/history:"):
-        if frame.start(experiment):
-            st.rerun()
+    elif st.button("Rewind and fine-tune", type="primary", icon=":material/history:") and frame.start(experiment):
+        st.rerun()
     if not mine and now.finished and now.config.defence:
         with st.expander(f"Result of the experiment shown so far: {frame.title_of(now.config)}"):
             outcome(now)

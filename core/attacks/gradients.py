@@ -40,6 +40,6 @@ def region_gradient_norms(
     for start in range(0, len(y), chunk):
         gradients = per_record(weights, x[start : start + chunk], y[start : start + chunk])
         squares = {n: g.flatten(1).square().sum(1) for n, g in gradients.items()}
-        rows.append(torch.stack([sum(squares[n] for n in names).sqrt() for names in regions.values()], 1))  # type: ignore[union-attr]
+        rows.append(torch.stack([sum(squares[n] for n in names).sqrt() for names in regions.values()], 1))
         on_chunk(min(start + chunk, len(y)), len(y))
     return torch.cat(rows) if rows else torch.empty(0, len(regions))

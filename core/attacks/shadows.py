@@ -33,7 +33,7 @@ class ShadowConfig(Config):
     """How many reference models are trained, an even number; 0: attacks that need them are left out. RMIA is useful
     from 4, LiRA from 16. Each costs as much as the target."""
     queries: int = Field(1, ge=1, le=64)
-    """Copies of each record that every model is asked about: the record itself, then shifted, mirrored or noisy ones."""
+    """Questions per record to every model: the record itself, then shifted, mirrored or noisy copies."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Decides which half of the pool each reference model trains on."""
 

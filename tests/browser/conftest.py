@@ -76,7 +76,7 @@ def chromium() -> Iterator:
 
 
 @pytest.fixture
-def page(chromium) -> Iterator:  # noqa: ANN001
+def page(chromium) -> Iterator:
     """A fresh page that fails the test on a script error."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
@@ -85,6 +85,6 @@ def page(chromium) -> Iterator:  # noqa: ANN001
     context.close()
 
 
-def settle(page) -> None:  # noqa: ANN001
+def settle(page) -> None:
     """Wait until Streamlit's script has run to its end."""
     page.wait_for_selector(READY)

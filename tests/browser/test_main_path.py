@@ -11,20 +11,20 @@ from tests.browser.conftest import App, settle
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-def roc_path(page) -> str:  # noqa: ANN001
+def roc_path(page) -> str:
     """The drawn 'after' curve of the ROC: the last curve of its plot, as the SVG path the browser draws."""
     plot = page.locator(".js-plotly-plot").filter(has_text="false positive rate").last
     plot.locator(".scatterlayer .trace path.js-line").last.wait_for()
     return plot.locator(".scatterlayer .trace path.js-line").last.get_attribute("d")
 
 
-def open_page(page, name: str) -> None:  # noqa: ANN001
+def open_page(page, name: str) -> None:
     page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
     page.get_by_role("heading", name=name, exact=True).wait_for()
     settle(page)
 
 
-def test_from_first_paint_to_a_second_rewind(app: App, page) -> None:  # noqa: ANN001
+def test_from_first_paint_to_a_second_rewind(app: App, page) -> None:
     # the demo starts by itself and its results appear
     page.goto(app.url)
     page.get_by_role("heading", name="Overview").wait_for()
@@ -92,7 +92,7 @@ def test_from_first_paint_to_a_second_rewind(app: App, page) -> None:  # noqa: A
     assert "Traceback" not in app.log.read_text()
 
 
-def test_unknown_hash_and_every_page_on_a_phone(app: App, page) -> None:  # noqa: ANN001
+def test_unknown_hash_and_every_page_on_a_phone(app: App, page) -> None:
     page.goto(f"{app.url}/?experiment=0123456789abcdef")
     page.get_by_text("There is no experiment 0123456789abcdef").wait_for()
     page.set_viewport_size({"width": 390, "height": 844})
