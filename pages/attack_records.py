@@ -30,35 +30,38 @@ def pictures(folder: str, positions: tuple[int, ...]) -> list[np.ndarray]:
 
 
 def exposed(now: Current, attack: str, sides: list[str]) -> None:
-    """The records with the highest scores, as pictures or rows."""
+    """The records with the highest scores, as pictures or rows; `sides`: audits that ran the attack."""
     st.subheader("Most exposed records", anchor=False)
+    records = now.table("before", "records")
     with st.container(horizontal=True):
-        who = st.segmented_control("Who", ["members", "canaries", "non-members"], default="members", required=True)
-        when = "before"
+        groups = ["members", "canaries", "non-members"] if records["canary"].any() else ["members", "non-members"]
+        who = st.segmented_control("Who", groups, default="members", required=True)
+        when = sides[0]
         if len(sides) == 2:
             when = st.segmented_control("Ranked by the score", sides, default="before", required=True)
         shown = st.segmented_control("Shown", [12, 24, 48], default=12, required=True)
-    before, after = (now.table(side, "records") if side in sides else None for side in ("before", "after"))
-    table = most_exposed(before=before, after=after, attack=attack, who=who, when=when)
+    after = now.table("after", "records") if now.has("after") else None
+    table = most_exposed(before=records, after=after, attack=attack, who=who, when=when)
     if table.empty:
         st.info(f"This experiment has no {who} that this attack scored.")
         return
     st.markdown(ranking(table, attack, who, shown))
     about = now.values("data", "dataset")
     classes, top = about["classes"], table.head(shown)
+    models = ["before"] if after is None else ["before", "after"]
     if about["kind"] == "image":
-        gallery(now, top, classes, sides)
+        gallery(now, top, classes, models)
         with st.expander(f"The same {len(top)} as a table"):
-            st.dataframe(readable(top, classes, sides), hide_index=True, height="content", column_config=WIDE)
+            st.dataframe(readable(top, classes, models), hide_index=True, height="content", column_config=WIDE)
     else:
         features = read_records(now.folders["data"], top["record"].to_numpy())[:, :FEATURES]
         names = [f"feature {i}" for i in range(features.shape[1])]
-        rows = pd.concat([readable(top, classes, sides), pd.DataFrame(features, columns=names)], axis=1)
+        rows = pd.concat([readable(top, classes, models), pd.DataFrame(features, columns=names)], axis=1)
         st.dataframe(rows, hide_index=True, height="content", column_config=WIDE)
     st.download_button(
         f"All {n.count(len(table))} {who} as CSV",
         lambda: table.to_csv(index=False),
-        f"exposed-{attack}-{who}-{now.key}.csv",
+        f"exposed-{attack.replace(':', '-')}-{who}-{now.key}.csv",
         "text/csv",
         icon=":material/download:",
         on_click="ignore",
@@ -113,7 +116,6 @@ def readable(top: pd.DataFrame, classes: list[str], sides: list[str]) -> pd.Data
         {
             "rank": row["rank"],
             "record": row["record"],
-            "source row": row["source_row"],
             "is": "member" if row["member"] else "non-member",
             "canary": ("⚑ canary" if row["member"] else "⚑ mislabelled") if row["canary"] else "",
             "label": classes[row["label"]],
@@ -124,7 +126,8 @@ def readable(top: pd.DataFrame, classes: list[str], sides: list[str]) -> pd.Data
         }
         for row in top.to_dict("records")
     ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table if top["canary"].any() else table.drop(columns=["canary", "clean label"])
 
 
 def nats(loss: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from core.figures import numbers as n
@@ -38,12 +40,18 @@ def tpr_table(table: pd.DataFrame, sides: list[str], prefix: str) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
+def known(row: dict, name: str) -> Any:
+    """A value of the first audit that ran the attack: some attacks exist only after the defence."""
+    ran_before = "auc_after" not in row or pd.notna(row["auc_before"])
+    return row[f"{name}_{'before' if ran_before else 'after'}"]
+
+
 def _name(row: dict) -> str:
     return row["title"] + ("" if row["group"] == "all" else f", {row['group']}")
 
 
 def _about(row: dict) -> dict[str, str]:
-    members, others = row["members_before"], row["non_members_before"]
+    members, others = known(row, "members"), known(row, "non_members")
     return {
         "members + non-members": f"{n.count(int(members))} + {n.count(int(others))}",
         "adaptive attacker": adaptive(row["adaptive"]),
@@ -67,7 +75,7 @@ def adaptive(value: object) -> str:
     """Whether the attacker knows the defence; audits write it as words or as yes / no."""
     if isinstance(value, str):
         return value
-    return "yes" if value else "no: non-adaptive"
+    return "adaptive" if value else "non-adaptive"
 
 
 def hits(row: dict, prefix: str, side: str) -> str:
@@ -82,6 +90,8 @@ def hits(row: dict, prefix: str, side: str) -> str:
 def certified(row: dict, prefix: str, side: str) -> str:
     """The TPR at a threshold whose true FPR is at or under the target with 95 % confidence."""
     found = row[f"{prefix}_certified_true_positives_{side}"]
+    if pd.isna(row[f"auc_{side}"]):
+        return n.MISSING
     if pd.isna(found):
         return "cannot be certified"
     share = n.accuracy(*(row[f"{prefix}_certified{end}_{side}"] for end in ("", "_low", "_high")))
@@ -89,10 +99,11 @@ def certified(row: dict, prefix: str, side: str) -> str:
     return f"{n.count(int(found), int(row[f'members_{side}']))} = {share}, at most {allowed} FP"
 
 
-def verdict(row: dict, prefix: str, side: str = "before") -> str:
+def verdict(row: dict, prefix: str) -> str:
     """Whether this many non-members resolve the target FPR."""
-    others = n.count(int(row[f"non_members_{side}"]))
-    return f"{'resolved' if row[f'{prefix}_resolvable_{side}'] else 'not resolvable'} with {others} non-members"
+    resolved = bool(known(row, f"{prefix}_resolvable"))
+    others = n.count(int(known(row, "non_members")))
+    return f"{'resolved' if resolved else 'not resolvable'} with {others} non-members"
 
 
 def findings(table: pd.DataFrame, chosen: str, sides: list[str]) -> list[str]:
@@ -104,6 +115,11 @@ def findings(table: pd.DataFrame, chosen: str, sides: list[str]) -> list[str]:
     canaries = table[(table["group"] == "canaries") & (table["attack"] == chosen)]
     if len(canaries):
         told.append(_canaries(canaries.iloc[0].to_dict(), sides))
+    if (everyone["adaptive"].map(adaptive) == "non-adaptive").any():
+        told.append(
+            "Attacks marked **non-adaptive** come from an attacker who does not know the defence; the adaptive ones "
+            "measure what it holds."
+        )
     return [sentence for sentence in told if sentence]
 
 
@@ -115,7 +131,7 @@ def _compared(row: dict) -> str:
     was, now = n.auc(row["auc_before"]), n.auc(row["auc_after"])
     head = f"**{row['title']}**: AUC {was} → {now}"
     if pd.isna(row["difference"]):
-        return f"{head}."
+        return f"{head}; it was not run on both models, so there is no paired test."
     test = f"{change(row)}, {n.p_value(row['p_value'])}"
     if row["high"] < 0:
         return f"{head}. The paired interval excludes 0 ({test}): the defence weakened this attack."
@@ -153,8 +169,8 @@ def _left(everyone: pd.DataFrame, side: str) -> str:
 
 def _resolution(row: dict) -> str:
     """What this many non-members cannot resolve."""
-    others = int(row["non_members_before"])
-    missing = [prefix for prefix in FPRS if not row[f"{prefix}_resolvable_before"]]
+    others = int(known(row, "non_members"))
+    missing = [prefix for prefix in FPRS if not known(row, f"{prefix}_resolvable")]
     if not missing:
         return f"With {n.count(others)} non-members, TPR is resolved at 1 % and at 0.1 % FPR."
     parts = []
@@ -168,7 +184,7 @@ def _resolution(row: dict) -> str:
 
 def _canaries(row: dict, sides: list[str]) -> str:
     values = " → ".join(n.auc(*(row[f"auc{end}_{side}"] for end in ("", "_low", "_high"))) for side in sides)
-    members, others = n.count(int(row["members_before"])), n.count(int(row["non_members_before"]))
+    members, others = n.count(int(known(row, "members"))), n.count(int(known(row, "non_members")))
     return (
         f"**Canaries** ({members} mislabelled members against {others} mislabelled non-members), {row['title']}: AUC "
         f"{values}. A wrong label cannot be learned from other records, only memorised: canaries show the worst case."

@@ -47,9 +47,9 @@ def results(before: str, after: str | None, summary: str | None) -> pd.DataFrame
 @st.cache_data(max_entries=100, show_spinner=False)
 def histograms(before: str, after: str | None, attack: str) -> ScoreHistograms:
     """Binned scores of one attack."""
-    columns = ["member", f"score_{attack}"]
-    tables = {w: pd.read_parquet(Path(f, "records.parquet"), columns=columns) for w, f in _given(before, after).items()}
-    scores = {when: table[f"score_{attack}"].to_numpy() for when, table in tables.items()}
+    tables = {when: pd.read_parquet(Path(f, "records.parquet")) for when, f in _given(before, after).items()}
+    column = f"score_{attack}"
+    scores = {when: table[column].to_numpy() for when, table in tables.items() if column in table}
     return score_histograms(scores=scores, is_member=tables["before"]["member"].to_numpy())
 
 
@@ -57,22 +57,23 @@ def _given(before: str, after: str | None) -> dict[str, str]:
     return {"before": before} | ({"after": after} if after else {})
 
 
-def choose(table: pd.DataFrame, sides: list[str]) -> list[str]:
+def ran(table: pd.DataFrame) -> pd.Series:
+    """Which rows have a result in at least one audit."""
+    return table.filter(regex="^auc_(before|after)$").notna().any(axis=1)
+
+
+def choose(titles: dict[str, str], sides: list[str]) -> list[str]:
     """The attacks whose curves are drawn; the first one is read out."""
-    names = list(table[table["group"] == "all"]["attack"])
+    names = list(titles)
     most = CURVES // len(sides)
     return st.multiselect(
         "Attacks in the figure",
         names,
         default=names[:1],
-        format_func=title,
+        format_func=titles.get,
         max_selections=most,
         help=f"At most {most}, so that the {CURVES} curves can be told apart. The first one is put into words below.",
     )
-
-
-def title(attack: str) -> str:
-    return ATTACKS[attack].title
 
 
 def headline(row: dict, sides: list[str]) -> None:
@@ -81,18 +82,20 @@ def headline(row: dict, sides: list[str]) -> None:
     if len(sides) == 2:
         bounds = f"[{n.difference(row['low'])}, {n.difference(row['high'])}]"
         cards.append((f"Change, {n.p_value(row['p_value'])}", n.difference(row["difference"]), bounds))
-    true = " → ".join(n.count(int(row[f"tpr_01_true_positives_{side}"])) for side in sides)
-    of = f"of {n.count(int(row['members_before']))}, {'resolved' if row['tpr_01_resolvable_before'] else 'unresolved'}"
+    found = [row[f"tpr_01_true_positives_{side}"] for side in sides]
+    true = " → ".join(n.MISSING if pd.isna(k) else n.count(int(k)) for k in found)
+    resolved = "resolved" if words.known(row, "tpr_01_resolvable") else "unresolved"
+    of = f"of {n.count(int(words.known(row, 'members')))}, {resolved}"
     cards.append(("TPR at 1 % FPR", true, of))
     with st.container(horizontal=True):
         for label, value, told in cards:
             st.metric(label, value, told, delta_color="off", delta_arrow="off", width=170)
 
 
-def curves(now: Current, chosen: list[str], sides: list[str], non_members: int) -> None:
-    """ROC on linear and on logarithmic axes."""
+def curves(now: Current, chosen: dict[str, str], sides: list[str], non_members: int) -> None:
+    """ROC on linear and on logarithmic axes; `chosen` maps attacks to titles."""
     table = pd.concat([now.table(side, "curves").assign(when=side) for side in sides])
-    table = pd.concat([table[table["attack"] == name].assign(attack=title(name)) for name in chosen])
+    table = pd.concat([table[table["attack"] == name].assign(attack=title) for name, title in chosen.items()])
     places = st.columns(2)
     for place, log in zip(places, (False, True), strict=True):
         with place:
@@ -104,7 +107,7 @@ def curves(now: Current, chosen: list[str], sides: list[str], non_members: int) 
 def tables(table: pd.DataFrame, sides: list[str], key: str) -> None:
     """Every attack, all records and canaries as rows of their own; the same as CSV."""
     st.subheader("Every attack in numbers", anchor=False)
-    scored = table[table["auc_before"].notna()]
+    scored = table[ran(table)]
     shown = {"AUC": words.auc_table(scored, sides)}
     shown |= {f"TPR at {fpr} FPR": words.tpr_table(scored, sides, prefix) for prefix, (fpr, _) in words.FPRS.items()}
     for tab, (name, cells) in zip(st.tabs(list(shown)), shown.items(), strict=True):
@@ -114,10 +117,13 @@ def tables(table: pd.DataFrame, sides: list[str], key: str) -> None:
     st.caption(
         "Brackets are 95 % intervals: DeLong for AUC, Clopper–Pearson for TPR. FP: false positives. Canaries are the "
         "mislabelled members against the mislabelled non-members. Adaptive: the attacker's reference models went "
-        "through the same defence; attacks without reference models look at nothing but the model itself."
+        "through the same defence; attacks without references look at nothing but the model itself."
     )
-    for row in table[table["auc_before"].isna()].to_dict("records"):
-        st.markdown(f":material/block: **{row['title']}** was not run: {row['reason_before']}.")
+    missed = table[~ran(table)].drop_duplicates("attack")
+    if len(missed):
+        with st.expander(f"Attacks not run: {len(missed)}", icon=":material/block:"):
+            reasons = missed.filter(like="reason_").bfill(axis=1).iloc[:, 0]
+            st.markdown("\n".join(f"- {reason}" for reason in dict.fromkeys(reasons)))
     st.download_button(
         "Attack table as CSV",
         lambda: table.to_csv(index=False),
@@ -128,16 +134,21 @@ def tables(table: pd.DataFrame, sides: list[str], key: str) -> None:
     )
 
 
-def one_attack(now: Current, names: list[str], first: str, folders: tuple[str, str | None], sides: list[str]) -> None:
-    """Scores and most exposed records of one attack."""
+def one_attack(now: Current, everyone: pd.DataFrame, first: str, folders: tuple[str, str | None]) -> None:
+    """Scores and most exposed records of one attack; `everyone` has one row per attack that was run."""
     st.subheader("One attack in detail", anchor=False)
-    attack = st.selectbox("Attack", names, index=names.index(first), format_func=title)
+    names = list(everyone.index)
+    attack = st.selectbox("Attack", names, index=names.index(first), format_func=everyone["title"].get)
     st.markdown(lesson(attack))
     binned = histograms(*folders, attack)
+    sides = list(binned.counts)
+    settings = words.known(everyone.loc[attack].to_dict(), "chosen")
+    if isinstance(settings, str) and settings:
+        st.caption(f"In this audit: {settings}.")
     places = st.columns(len(sides)) if len(sides) == 2 else [st.container()]
     for place, side in zip(places, sides, strict=True):
         with place:
-            st.markdown(f"**Scores {side} the defence**" if len(sides) == 2 else "**Scores**")
+            st.markdown(f"**Scores {side} the defence**" if folders[1] else "**Scores**")
             figure = member_histogram(binned.counts[side], log=binned.log, most=binned.fullest)
             frame.draw(figure, f"scores-{side}", caption=False)
     beyond = f" The end bins also hold {n.count(binned.beyond)} scores beyond the axis." if binned.beyond else ""
@@ -147,7 +158,7 @@ def one_attack(now: Current, names: list[str], first: str, folders: tuple[str, s
 
 def lesson(attack: str) -> str:
     """What the attack does, from the docstring of its class."""
-    return inspect.cleandoc(ATTACKS[attack].__doc__ or "")
+    return inspect.cleandoc(ATTACKS[attack.split(":")[0]].__doc__ or "")
 
 
 def details() -> None:
@@ -182,19 +193,20 @@ def page(now: Current) -> None:
     folders = (str(now.folders["before"]), str(now.folders["after"]) if len(sides) == 2 else None)
     summary = str(now.folders["experiment"] / "summary.json") if now.has("experiment") else None
     table = results(*folders, summary)
-    scored = table[table["auc_before"].notna()]
+    scored = table[ran(table)]
     if scored.empty:
         st.warning("No attack could be run on this model; the reasons are in the table.")
         tables(table, sides, now.key)
         return
     everyone = scored[scored["group"] == "all"].set_index("attack", drop=False)
-    chosen = choose(scored, sides) or list(everyone.index[:1])
+    chosen = choose(dict(everyone["title"]), sides) or list(everyone.index[:1])
     headline(everyone.loc[chosen[0]].to_dict(), sides)
-    curves(now, chosen, sides, int(everyone.loc[chosen, "non_members_before"].min()))
+    non_members = min(int(words.known(everyone.loc[name].to_dict(), "non_members")) for name in chosen)
+    curves(now, {name: everyone["title"][name] for name in chosen}, sides, non_members)
     st.subheader("What to notice", anchor=False)
     st.markdown("\n".join(f"- {sentence}" for sentence in words.findings(scored, chosen[0], sides)))
     tables(table, sides, now.key)
-    one_attack(now, list(everyone.index), chosen[0], folders, sides)
+    one_attack(now, everyone, chosen[0], folders)
     details()
     st.page_link("rewind.py", label="Rewind more, less or elsewhere", icon=":material/arrow_forward:")
     st.page_link("critical_weights.py", label="See which weights give members away", icon=":material/arrow_forward:")

@@ -50,8 +50,8 @@ def risk(now: Current, table: pd.DataFrame) -> None:
     row = table.iloc[0]
     st.caption(
         f"{n.count(int(row['members']))} members and {n.count(int(row['non_members']))} non-members, 95 % intervals "
-        f"(DeLong). The attack {adaptivity(now)}; it reads the weights. Where a whisker crosses the "
-        "dotted line, the region cannot be told from chance."
+        "(DeLong). The attack reads the weights and needs no reference models, so an adaptive attacker has nothing to "
+        "add to it. Where a whisker crosses the dotted line, the region cannot be told from chance."
     )
 
 
@@ -73,13 +73,6 @@ def in_words(before: pd.DataFrame) -> str:
     if (before["low"] <= 0.5).all():
         told += " No region can be told from chance."
     return told
-
-
-def adaptivity(now: Current) -> str:
-    """What the audit says about this attack."""
-    attacks = now.table("before", "attacks")
-    row = attacks[attacks["attack"] == "gradient_norm"]
-    return str(row["adaptive"].iloc[0]) if len(row) else "needs no reference models"
 
 
 def shares(table: pd.DataFrame) -> None:

@@ -46,16 +46,18 @@ def score_density(grid: Mapping[str, np.ndarray], pearson: float | None = None, 
     told = f"Pearson r = {correlation(pearson)}" if pearson is not None else ""
     if told:
         note(fig, f"<b>{told}</b><br>{of}", x=0.02, xref="paper", y=0.98, yref="paper", yanchor="top")
+    left, bottom = _start(x_edges, counts.sum(1)), _start(y_edges, counts.sum(0))
+    cut = left > x_edges[0] or bottom > y_edges[0]
     finish(
         fig,
         caption="The narrower the band along the diagonal, the more the weights a model learns with are the ones that "
-        f"give its members away{f' ({told} over {of})' if told else ''}.",
+        f"give its members away{f' ({told} over {of})' if told else ''}."
+        + (" Up to one weight in a thousand lies left of or below the axes." if cut else ""),
         x=x_title,
         y=y_title,
         height=440,
         legend=False,
     )
-    left, bottom = _start(x_edges, counts.sum(1)), _start(y_edges, counts.sum(0))
     fig.update_xaxes(range=[left, x_edges[-1]])
     fig.update_yaxes(range=[bottom, y_edges[-1]], showgrid=True)
     decades(fig, left, x_edges[-1])
@@ -64,6 +66,6 @@ def score_density(grid: Mapping[str, np.ndarray], pearson: float | None = None, 
 
 
 def _start(edges: np.ndarray, counts: np.ndarray) -> float:
-    """Where an axis starts: below it lies less than one weight in a thousand, so that no lone one squeezes the rest."""
+    """Where an axis starts: below it lies less than one weight in two thousand, so that no lone one squeezes the rest."""
     below = np.cumsum(counts) / counts.sum()
-    return float(edges[int(np.searchsorted(below, 1e-3))])
+    return float(edges[int(np.searchsorted(below, 5e-4))])

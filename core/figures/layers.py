@@ -92,7 +92,7 @@ def weight_image(matrix: np.ndarray, critical_mask: np.ndarray) -> go.Figure:
             zmax=reach,
             colorscale=SIGNED,
             hovertemplate="row %{y}, column %{x}: %{z:.4f}<extra></extra>",
-            colorbar=color_bar("weight", len=0.5, nticks=5, tickangle=0),
+            colorbar=color_bar("weight", len=0.5, nticks=4, tickangle=0),
         )
     )
     marked = np.argwhere(mask)

@@ -33,7 +33,7 @@ def critical_by_region(shares: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFra
     shares: layer, r, share (of the layer's weights). layers: name, region, count. Columns: region, count (weights of
     the region), r, share, regions in forward order.
     """
-    rows = shares.merge(layers[["name", "region", "count"]], left_on="layer", right_on="name")
+    rows = shares[["layer", "r", "share"]].merge(layers[["name", "region", "count"]], left_on="layer", right_on="name")
     sums = rows.assign(critical=rows["share"] * rows["count"]).groupby(["r", "region"], sort=False)
     found = sums[["critical", "count"]].sum().reset_index()
     return found.assign(share=found["critical"] / found["count"])[["region", "count", "r", "share"]]

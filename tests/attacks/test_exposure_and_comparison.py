@@ -42,6 +42,11 @@ def test_the_audits_are_joined_by_record_not_by_place():
     assert found["loss_after"].tolist() == pytest.approx([1.1, 1.2])
 
 
+def test_an_attack_that_only_the_second_audit_ran():
+    found = most_exposed(before=BEFORE.drop(columns="score_loss"), after=AFTER, attack="loss", when="after")
+    assert found["record"].tolist() == [2, 1, 0] and found["score_before"].isna().all()
+
+
 def _attacks(shift: float) -> pd.DataFrame:
     scores = np.arange(20.0)
     row = evaluate(scores=scores + shift * (np.arange(20) < 10), is_member=np.arange(20) < 10)
@@ -64,6 +69,15 @@ def test_both_audits_in_one_row_with_their_test():
     # what nothing can certify is a missing number, not an object
     assert table["tpr_001_certified_before"].dtype == float and table["tpr_001_certified_before"].isna().all()
     assert table["reason_before"].iloc[2] == "needs references"
+
+
+def test_attacks_that_only_the_second_audit_has_follow():
+    extra = _attacks(0).iloc[:1].assign(attack="lira:non-adaptive", title="LiRA (non-adaptive)", chosen="references 4")
+    table = side_by_side(before=_attacks(20), after=pd.concat([_attacks(0), extra]), tests=None)
+    assert table["attack"].tolist() == ["loss", "loss", "lira", "lira:non-adaptive"]
+    last = table.iloc[-1]
+    assert last["title"] == "LiRA (non-adaptive)" and np.isnan(last["auc_before"]) and last["auc_after"] == 0
+    assert last["chosen_after"] == "references 4"
 
 
 def test_one_audit_alone_has_no_differences():

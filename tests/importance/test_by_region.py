@@ -43,7 +43,8 @@ def test_critical_share_of_regions_by_hand() -> None:
     """stem: 3 of 6 and 0 of 2 weights are 3 / 8; head: 1 of 4."""
     layers = pd.DataFrame({"name": ["w1", "b1", "w2"], "region": ["stem", "stem", "head"], "count": [6, 2, 4]})
     shares = pd.DataFrame({"layer": ["w1", "b1", "w2"] * 2, "r": [0.1] * 3 + [0.5] * 3})
-    found = critical_by_region(shares.assign(share=[0.5, 0.0, 0.25, 1.0, 1.0, 0.5]), layers)
+    shares = shares.assign(share=[0.5, 0.0, 0.25, 1.0, 1.0, 0.5], count=0)  # a count of its own must not get in the way
+    found = critical_by_region(shares, layers)
     assert found["region"].tolist() == ["stem", "head"] * 2
     assert found["count"].tolist() == [8, 4, 8, 4]
     assert found["share"].tolist() == [0.375, 0.25, 1.0, 0.5]

@@ -101,9 +101,25 @@ def test_the_verdict_follows_the_interval(low, high, verdict):
     assert any("1 % FPR leaves room for only 4 false positives (1 000" in sentence for sentence in told)
 
 
+def test_an_attack_that_was_run_on_the_defended_model_only():
+    table = rows(difference=-0.1, low=-0.2, high=0.0, p_value=0.05)
+    one = {c.removesuffix("_after"): v for c, v in table.iloc[0].items() if not c.endswith("_before")}
+    one |= {"attack": "lira:non-adaptive", "title": "LiRA (non-adaptive)", "adaptive": "non-adaptive"}
+    before = pd.DataFrame(
+        [{c.removesuffix("_before"): v for c, v in table.iloc[0].items() if not c.endswith("_after")}]
+    )
+    both = side_by_side(before=before, after=pd.concat([before, pd.DataFrame([one])]), tests=None)
+    told = words.findings(both, "lira:non-adaptive", ["before", "after"])
+    assert "was not run on both models" in told[0] and "does not know the defence" in told[-1]
+    assert words.auc_table(both, ["before", "after"])["AUC before"].iloc[1].strip() == "–"
+    cells = words.tpr_table(both, ["before", "after"], "tpr_01").iloc[1]
+    assert cells["TPR before"] == cells["certified before"] == "–" and cells["TPR after"] != "–"
+    assert cells["verdict"] == "not resolvable with 400 non-members"
+
+
 def test_cells():
     row = rows(difference=-0.1, low=-0.2, high=0.0, p_value=0.05).iloc[0].to_dict()
     assert words.change(row) == "−.100 [−.200, +.000]"
     assert words.certified(row, "tpr_001", "before") == "cannot be certified"
     assert words.certified(row, "tpr_01", "before").endswith("at most 0 FP")
-    assert words.adaptive(False) == "no: non-adaptive" and words.adaptive("needs no") == "needs no"
+    assert words.adaptive(False) == "non-adaptive" and words.adaptive("needs no") == "needs no"

@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+import streamlit
 from streamlit.testing.v1 import AppTest
 
+from core.experiment import parse, run
 from core.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -93,3 +95,35 @@ def test_formulas_are_folded_away(page: AppTest) -> None:
     folded = next(block for block in page.expander if "What learnability" in block.label)
     assert not folded.proto.expanded
     assert len(folded.latex) == 2
+
+
+def test_a_deep_network_is_shown_region_by_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "deep")
+    run(
+        parse(
+            {
+                "data": {"kind": "digits", "members": 60, "non_members": 40, "reference": 40, "population": 20},
+                "model": {"kind": "vit", "dim": 8, "depth": 2, "heads": 2},
+                "train": {"epochs": 1},
+                "defence": None,
+                "audit": {"attacks": ["loss"], "gradient_records": 0},
+            }
+        ),
+        store,
+    )
+    monkeypatch.setenv("REWINDLAB_STORE", str(store.root))
+    streamlit.cache_resource.clear()
+    try:
+        page = AppTest.from_file(str(ROOT / "pages/main.py"), default_timeout=30).run()
+        page.switch_page("critical_weights.py").run()
+        assert not page.exception
+        choice = next(box for box in page.selectbox if box.label == "Region")
+        assert choice.options == ["patch embedding", "encoder block 1", "encoder block 2", "head"]
+        choice.set_value("encoder block 2").run()
+        assert not page.exception
+        assert len(page.get("plotly_chart")) == 7
+        assert page.dataframe[0].value["weights"].iloc[-1] == "all"
+        page.switch_page("layer_risk.py").run()
+        assert not page.exception
+    finally:
+        streamlit.cache_resource.clear()

@@ -96,7 +96,7 @@ def test_a_long_list_of_names_is_cut():
     names = [f"layer{i}" for i in range(40)]
     table = pd.DataFrame({"name": names, "region": "all", "type": "conv", "count": 1})
     index = ScoreIndex.of({name: np.ones(1) for name in names})
-    with pytest.raises(BadInput, match="layer7 and 32 more$"):
+    with pytest.raises(BadInput, match=r"layer7 and 32 more$"):
         select(index=index, layers=table, config=CWRF(layer_fractions={"?": 0.1}))
 
 
