@@ -45,8 +45,8 @@ SETTINGS = {
         "experiment": {
             "data": {"kind": "images", "members": 4000, "non_members": 4000, "reference": 4000, "population": 2000},
             "model": {"kind": "convnet", "channels": [32, 64, 64, 128, 128]},
-            "train": {"epochs": 20, "lr": 0.1},
-            "defence": {"kind": "cwrf", "fraction": 0.03, "finetune": {"epochs": 10}},
+            "train": {"epochs": 15, "lr": 0.1},
+            "defence": {"kind": "cwrf", "fraction": 0.03, "finetune": {"epochs": 8}},
         },
     },
 }

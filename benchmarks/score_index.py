@@ -5,9 +5,12 @@
 Scores are random with the layer sizes of ResNet-18 (62 tensors) and ViT-B (152 tensors), several orders of magnitude
 wide and with some layers far above others, as real scores are. Each question is asked of an index freshly opened
 from disk (memory-mapped; its pages are in the operating system's cache, as they are right after it was built). The
-median over fractions from 0.01 % to 50 % and repeats is compared with the claim; the slowest is shown too.
+median over fractions from 0.01 % to 50 % and repeats is compared with the claim; the slowest is shown too. Times of
+questions are processor time (one thread, page faults included), which other work on the machine disturbs least.
 
-MEASURED
+Measured on 2 vCPU of an Intel Xeon at 2.5 GHz, busy with other work, numpy 2.4, two runs of n = 18 questions a row:
+11.2 M weights 2.2 to 3.6 ms (slowest 4.0), 86.6 M weights 9 to 11 ms (slowest 12.9). Sorting and saving took 0.4 s
+and 4 to 5.5 s of wall time.
 """
 
 from __future__ import annotations
@@ -71,9 +74,9 @@ def measure(sizes: list[int], folder: Path, repeats: int) -> dict[str, float]:
             for fraction in FRACTIONS:
                 index = ScoreIndex.open(folder / "scores.npy")
                 count = round(fraction * total)
-                start = time.perf_counter()
+                start = time.process_time()
                 threshold, counts = index.top(count, among)
-                times.append(1000 * (time.perf_counter() - start))
+                times.append(1000 * (time.process_time() - start))
                 assert counts.sum() == count
         if among is None:
             assert threshold == np.partition(flat, len(flat) - count)[len(flat) - count]

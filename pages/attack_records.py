@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.attacks import ATTACKS
 from core.attacks.exposure import most_exposed
+from core.audit import REFERENCES
 from core.data import read_records
 from core.figures import numbers as n
 from core.figures.thumbnails import thumbnails
@@ -82,8 +84,9 @@ def ranking(table: pd.DataFrame, attack: str, who: str, shown: int) -> str:
             f" {found} of the {len(top)} shown {'is a canary' if found == 1 else 'are canaries'}; "
             f"canaries are {n.count(total, len(table))} of the members."
         )
-        if found / len(top) < total / len(table):
-            told += " Attacks that do not correct for difficulty rank easy records first, not memorised ones."
+        easy = not ATTACKS[attack.split(":")[0]].needs & REFERENCES
+        if easy and found / len(top) < total / len(table):
+            told += " Without reference models an attack ranks easy records first, not memorised ones."
     ties = int(table["tied"].iloc[0])
     if ties > len(top):
         told += f" {n.count(ties)} records share the highest score, so which of them are shown says nothing."

@@ -21,7 +21,8 @@ def auc_table(table: pd.DataFrame, sides: list[str]) -> pd.DataFrame:
         for side in sides:
             cells[f"AUC {side}"] = f"{n.auc(row[f'auc_{side}'])} {interval(row, 'auc', side)}"
         if len(sides) == 2:
-            cells["after − before"] = f"{change(row)}, {n.p_value(row['p_value'])}"
+            test = f"{change(row)}, {n.p_value(row['p_value'])}"
+            cells["after − before"] = n.MISSING if pd.isna(row["difference"]) else test
         rows.append(cells | _about(row))
     return pd.DataFrame(rows)
 
@@ -149,7 +150,7 @@ def _counted(everyone: pd.DataFrame) -> str:
     stronger, unclear = tested[tested["low"] > 0], tested[(tested["low"] <= 0) & (tested["high"] >= 0)]
     told = f"Of {len(tested)} attacks, {len(lower)} became weaker by an interval that excludes 0"
     if len(unclear):
-        told += f"; the change may be chance for {_names(unclear)}"
+        told += f"; the change may be chance for {_names(unclear) if len(unclear) <= 4 else f'{len(unclear)} of them'}"
     if len(stronger):
         told += f"; {_names(stronger)} became **stronger**"
     return told + ". The tests are not independent and not corrected for their number."
@@ -183,7 +184,8 @@ def _resolution(row: dict) -> str:
 
 
 def _canaries(row: dict, sides: list[str]) -> str:
-    values = " → ".join(n.auc(*(row[f"auc{end}_{side}"] for end in ("", "_low", "_high"))) for side in sides)
+    scored = [side for side in sides if pd.notna(row[f"auc_{side}"])]
+    values = " → ".join(f"{n.auc(row[f'auc_{side}'])} {interval(row, 'auc', side)}" for side in scored)
     members, others = n.count(int(known(row, "members"))), n.count(int(known(row, "non_members")))
     return (
         f"**Canaries** ({members} mislabelled members against {others} mislabelled non-members), {row['title']}: AUC "

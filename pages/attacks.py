@@ -79,7 +79,7 @@ def choose(titles: dict[str, str], sides: list[str]) -> list[str]:
 def headline(row: dict, sides: list[str]) -> None:
     """The first attack's numbers, big; narrow enough for two in a row on a phone."""
     cards = [(f"AUC {side}", n.auc(row[f"auc_{side}"]), words.interval(row, "auc", side)) for side in sides]
-    if len(sides) == 2:
+    if len(sides) == 2 and pd.notna(row["difference"]):
         bounds = f"[{n.difference(row['low'])}, {n.difference(row['high'])}]"
         cards.append((f"Change, {n.p_value(row['p_value'])}", n.difference(row["difference"]), bounds))
     found = [row[f"tpr_01_true_positives_{side}"] for side in sides]

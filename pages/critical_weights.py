@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from plotly.graph_objects import Figure
 from safetensors.numpy import load_file
 
 from core.experiment import selection
@@ -48,6 +52,12 @@ CAPTIONS = {
     "learnability": "How much the network learns with a weight. The line marks equally many weights, the top r of this "
     "score: where the same layers reach beyond it, learning and leaking sit together.",
 }
+
+
+@st.cache_resource(max_entries=100, show_spinner=False)
+def once(key: tuple, _make: Callable[[], Figure]) -> Figure:
+    """A figure made once for all sessions: most of this page's time goes into making figures."""
+    return _make()
 
 
 def thresholds(now: Current, critical: pd.DataFrame) -> dict[str, float | None]:
@@ -96,10 +106,15 @@ def distributions(now: Current, cuts: dict[str, float | None], critical: pd.Data
     for column, score in zip(st.columns(2, gap="large"), ("vulnerability", "learnability"), strict=True):
         with column:
             st.markdown(f"**{score.capitalize()}**")
-            table = now.table("scores", f"histograms_{score}")
-            table = table[table["layer"].isin(names)].replace({"layer": names})
-            frame.draw(score_histogram(table, cuts[score], score=score), f"histogram-{score}", caption=False)
+            key = (now.folders["scores"].name, score, cuts[score], next(iter(names)))
+            frame.draw(once(key, partial(ridges, now, names, score, cuts[score])), f"histogram-{score}", caption=False)
             st.caption(CAPTIONS[score])
+
+
+def ridges(now: Current, names: dict[str, str], score: str, cut: float | None) -> Figure:
+    """The distributions of these layers under these names."""
+    table = now.table("scores", f"histograms_{score}")
+    return score_histogram(table[table["layer"].isin(names)].replace({"layer": names}), cut, score=score)
 
 
 def without_prefix(names: list[str]) -> dict[str, str]:
@@ -133,25 +148,36 @@ def notice(critical: pd.DataFrame, r: float) -> None:
 
 def where(now: Current, critical: pd.DataFrame, r: float) -> None:
     """Heatmap over several r, the chosen one among them, and how concentrated the scores are."""
+    left, right = st.columns(2, gap="large")
+    key = (now.folders["scores"].name, r)
+    with left:
+        st.subheader("Where the critical weights sit", anchor=False)
+        deep = len(critical) > DEEP
+        frame.draw(once(("heatmap", *key), partial(heatmap, now, critical, r)), "heatmap", caption=not deep)
+        if deep:
+            st.caption(f"Bright regions hold more than their part. The {len(critical)} layers are in the table below.")
+    with right:
+        st.subheader("How few weights hold how much", anchor=False)
+        frame.draw(once(("concentration", *key), partial(curves, now, r)), "concentration")
+
+
+def heatmap(now: Current, critical: pd.DataFrame, r: float) -> Figure:
+    """Shares of the stored fractions and of r, by layer or, in a deep network, by region."""
     layers = now.table("scores", "layers")[["name", "type", "count"]].rename(columns={"name": "layer"})
     shares = now.table("scores", "shares_vulnerability")[["layer", "r", "share"]].merge(layers, on="layer")
     if r not in set(shares["r"]):
         here = critical.rename(columns={"name": "layer"})[["layer", "share", "type", "count"]].assign(r=r)
         shares = pd.concat([shares, here], ignore_index=True)
-    left, right = st.columns(2, gap="large")
-    with left:
-        st.subheader("Where the critical weights sit", anchor=False)
-        if len(critical) > DEEP:
-            regions = critical_by_region(shares, critical).rename(columns={"region": "layer"}).assign(type="region")
-            figure = critical_share(regions).update_yaxes(title_text="region, in forward order")
-            frame.draw(figure, "heatmap", caption=False)
-            st.caption(f"Bright regions hold more than their part. The {len(critical)} layers are in the table below.")
-        else:
-            frame.draw(critical_share(shares), "heatmap")
-    with right:
-        st.subheader("How few weights hold how much", anchor=False)
-        curves = [now.table("scores", f"concentration_{s}").assign(score=s) for s in ("vulnerability", "learnability")]
-        frame.draw(concentration(pd.concat(curves), r), "concentration")
+    if len(layers) <= DEEP:
+        return critical_share(shares)
+    regions = critical_by_region(shares, critical).rename(columns={"region": "layer"}).assign(type="region")
+    return critical_share(regions).update_yaxes(title_text="region, in forward order")
+
+
+def curves(now: Current, r: float) -> Figure:
+    """Both concentration curves with r on them."""
+    scores = ("vulnerability", "learnability")
+    return concentration(pd.concat([now.table("scores", f"concentration_{s}").assign(score=s) for s in scores]), r)
 
 
 def entanglement(now: Current) -> None:
@@ -161,8 +187,9 @@ def entanglement(now: Current) -> None:
     pearson = table.set_index("type")["pearson"]
     left, right = st.columns(2, gap="large")
     with left:
-        grid = density(str(now.folders["scores"] / "density.safetensors"))
-        frame.draw(score_density(grid, float(pearson["all"])), "density")
+        file = now.folders["scores"] / "density.safetensors"
+        make = partial(cloud, file, float(pearson["all"]))
+        frame.draw(once(("density", now.folders["scores"].name), make), "density")
     with right:
         st.markdown(in_words(pearson))
     st.dataframe(
@@ -240,16 +267,23 @@ def one_layer(now: Current, critical: pd.DataFrame) -> None:
     )
     layer = open_layer(name, str(now.folders[now.trained]), str(now.folders["vulnerability"]))
     critical_here = masks(scores={name: layer.vulnerability}, counts={name: int(about.at[name, "rewound"])})[name]
-    frame.draw(weight_image(layer.trained, critical_here), "weight-image")
+    key = (now.folders[now.trained].name, now.folders["scores"].name, name, int(about.at[name, "rewound"]))
+    frame.draw(once(("image", *key), lambda: weight_image(layer.trained, critical_here)), "weight-image")
     left, right = st.columns(2, gap="large", vertical_alignment="center")
     with left:
-        frame.draw(initial_vs_trained(layer.sample(critical_here)), "initial-trained", caption=False)
+        make = partial(changes, layer, critical_here)
+        frame.draw(once(("changes", *key), make), "initial-trained", caption=False)
     with right:
         st.markdown(changed(layer.facts(critical_here)))
         st.caption(
             "Rewinding moves each critical weight straight up or down to the dotted line, where it started. At most "
             f"{n.count(POINTS)} weights are drawn, critical ones first."
         )
+
+
+def changes(layer: Layer, critical: np.ndarray) -> Figure:
+    """Initial against trained values."""
+    return initial_vs_trained(layer.sample(critical))
 
 
 def changed(facts: dict[str, float]) -> str:
@@ -272,10 +306,9 @@ def open_layer(name: str, trained: str, vulnerability: str) -> Layer:
     return read_layer(name, trained=Path(trained), vulnerability=Path(vulnerability))
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
-def density(file: str) -> dict:
-    """x_edges, y_edges and counts of the 2-D histogram."""
-    return load_file(file)
+def cloud(file: Path, pearson: float) -> Figure:
+    """The 2-D density of the scores."""
+    return score_density(load_file(file), pearson)
 
 
 def details(now: Current, critical: pd.DataFrame) -> None:

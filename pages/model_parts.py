@@ -11,7 +11,7 @@ from core.data.facts import check_sizes, facts
 from core.experiment import TITLES, Experiment
 from core.figures.numbers import seconds
 from core.training import TrainConfig
-from core.training.estimate import Estimate, estimate, measure
+from core.estimate import Estimate, estimate, measure
 from core.training.recipes import suggested
 from pages import forms, frame
 from pages.uploads import say

@@ -66,6 +66,6 @@ def score_density(grid: Mapping[str, np.ndarray], pearson: float | None = None, 
 
 
 def _start(edges: np.ndarray, counts: np.ndarray) -> float:
-    """Where an axis starts: below it lies less than one weight in two thousand, so that no lone one squeezes the rest."""
+    """Where an axis starts: below it lies less than one weight in two thousand, so that none squeezes the rest."""
     below = np.cumsum(counts) / counts.sum()
     return float(edges[int(np.searchsorted(below, 5e-4))])

@@ -72,18 +72,17 @@ class ScoreIndex:
         count = min(count, int(self.sizes[chosen].sum()))
         if count <= 0:
             return float("inf"), counts
-        threshold = self._threshold(count, chosen)
-        views = [self.sorted_by_layer[i] for i in chosen]
-        above = np.array([len(v) - v.searchsorted(threshold, "right") for v in views])
-        tied = np.array([len(v) - v.searchsorted(threshold, "left") for v in views]) - above
+        threshold, below, upto = self._threshold(count, chosen)
+        above, tied = self.sizes[chosen] - upto, upto - below
         room = count - above.sum()
         before = np.concatenate([[0], np.cumsum(tied)[:-1]])
         counts[chosen] = above + np.clip(room - before, 0, tied)
         return float(threshold), counts
 
-    def _threshold(self, count: int, chosen: list[int]) -> np.float32:
-        """The count-th largest value, by searching the bit patterns of floats ≥ 0, which order like the floats.
+    def _threshold(self, count: int, chosen: list[int]) -> tuple[np.float32, np.ndarray, np.ndarray]:
+        """The count-th largest value; and of each chosen layer how many values are below it, how many up to it.
 
+        The search is over the bit patterns of floats ≥ 0, which order like the floats.
         Of each layer only the stretch that can still hold the answer is looked at: on a freshly mapped file it is
         the pages touched that take the time.
         """
@@ -101,4 +100,4 @@ class ScoreIndex:
                 low, starts = int(bits[passed - 1]), below[:, passed - 1]
             if passed < len(bits):
                 high, ends = int(bits[passed]) - 1, below[:, passed]
-        return np.int32(low).view(np.float32)
+        return np.int32(low).view(np.float32), starts, ends

@@ -9,11 +9,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 from streamlit.testing.v1 import AppTest
 
-from core import jobs
+from core import estimate, jobs
 from core.data import Dataset
 from core.experiment import Experiment, plan
 from core.store import Store
-from core.training import estimate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

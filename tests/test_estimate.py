@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from core import estimate as module
+from core.estimate import PVE_PASSES, estimate, measure
 from core.experiment import Experiment, parse, plan
 from core.store import Store
-from core.training import estimate as module
-from core.training.estimate import PVE_PASSES, estimate, measure
 from core.training.recipes import suggested
 
 VALUE = {
@@ -107,7 +107,7 @@ def test_the_estimate_of_a_finished_experiment_is_nothing(finished):
 
 
 def test_estimates_need_no_torch():
-    code = "import sys, core.training.estimate, core.brought, core.training.recipes; sys.exit('torch' in sys.modules)"
+    code = "import sys, core.estimate, core.brought, core.training.recipes; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
