@@ -49,7 +49,8 @@ class Progress:
 
 
 class TerminalProgress(Progress):
-    """One bar per stage on stderr; where stderr is not a terminal, one line per stage."""
+    """One bar per stage on a terminal's stderr, and a line when it is done; quiet where stderr is a file or a pipe,
+    which then holds nothing but an error."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__()
@@ -60,6 +61,8 @@ class TerminalProgress(Progress):
         bar = self._bars.pop(key, None)
         if bar is not None:
             bar.close()
+        if not self._stream.isatty():
+            return
         if state == "reused":
             tqdm.write(f"{key}: in the store", file=self._stream)
         elif state == "done":

@@ -10,7 +10,7 @@ from torch import nn
 
 from core.attacks.base import scaled_logits
 from core.data import Dataset
-from core.data.to_tensors import augment, tensors
+from core.data.to_tensors import augment, shift_of, tensors
 from core.training.device import device
 from core.training.loop import predict
 
@@ -50,6 +50,6 @@ def vary(x: torch.Tensor, query: int) -> torch.Tensor:
     """Variation number `query` of every record of x [N, …]."""
     generator = torch.Generator(x.device).manual_seed(query)
     if x.ndim == 4:
-        return augment(x, generator, pad=max(1, x.shape[-1] // 8))
+        return augment(x, generator, pad=shift_of(x))
     other = x[torch.randperm(len(x), device=x.device, generator=generator)]
     return torch.where(torch.rand(x.shape, device=x.device, generator=generator) < NOISE, other, x)

@@ -8,10 +8,10 @@ import streamlit as st
 
 from core.config import BadInput
 from core.data.facts import check_sizes, facts
+from core.estimate import Estimate, estimate, measure
 from core.experiment import TITLES, Experiment
 from core.figures.numbers import seconds
 from core.training import TrainConfig
-from core.estimate import Estimate, estimate, measure
 from core.training.recipes import suggested
 from pages import forms, frame
 from pages.uploads import say

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import numpy as np
+import scipy  # its submodules load on first use, pages start without them
 from pydantic import Field
-from scipy.special import expit
 
 from core.attacks.base import Attack, Signals
 from core.attacks.references import as_target, first_query, log_likelihood, masked_mean, problem_with_references
@@ -54,7 +54,7 @@ class _Rmia(Attack):
         if signals.reference_population_phi is None or not len(signals.population_labels):
             raise BadInput(f"{self.title}: the calibrated score needs population records and what the references say")
         a = self._a(signals)
-        mean = expit(signals.reference_population_phi[:, :, 0].astype(np.float64)).mean(axis=0)
+        mean = scipy.special.expit(signals.reference_population_phi[:, :, 0].astype(np.float64)).mean(axis=0)
         population = log_likelihood(signals.population_phi) - np.log(offline_marginal(mean, a))
         return wins(log_ratio=self._log_ratio(signals, a), population=population, gamma=self.gamma)
 
@@ -94,7 +94,7 @@ class RmiaAttack(_Rmia):
 
     def _marginal(self, signals: Signals, a: float) -> np.ndarray:
         _, references = first_query(signals)
-        confidence, is_in = expit(references.astype(np.float64)), np.asarray(signals.reference_in, bool)
+        confidence, is_in = scipy.special.expit(references.astype(np.float64)), np.asarray(signals.reference_in, bool)
         inside, outside = (masked_mean(values=confidence, mask=mask) for mask in (is_in, ~is_in))
         return np.maximum((inside + outside) / 2, np.finfo(float).tiny)
 
@@ -153,4 +153,6 @@ def tuned_a(signals: Signals) -> float:
 
 def _mean_out(signals: Signals) -> np.ndarray:
     _, references = first_query(signals)
-    return masked_mean(values=expit(references.astype(np.float64)), mask=~np.asarray(signals.reference_in, bool))
+    return masked_mean(
+        values=scipy.special.expit(references.astype(np.float64)), mask=~np.asarray(signals.reference_in, bool)
+    )

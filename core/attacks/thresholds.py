@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import numpy as np
-from scipy.special import expit, logsumexp
+import scipy  # its submodules load on first use, pages start without them
 
 from core.attacks.base import Attack, Signals, scaled_logits
 
@@ -60,7 +60,7 @@ class ConfidenceAttack(ThresholdAttack):
     title: ClassVar[str] = "Confidence in the label"
 
     def statistic(self, *, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        return -expit(-scaled_logits(logits=logits, labels=labels).astype(np.float64))
+        return -scipy.special.expit(-scaled_logits(logits=logits, labels=labels).astype(np.float64))
 
 
 class EntropyAttack(ThresholdAttack):
@@ -107,7 +107,7 @@ class TopConfidenceAttack(ThresholdAttack):
     title: ClassVar[str] = "Top-1 confidence"
 
     def statistic(self, *, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        return -expit(-scaled_logits(logits=logits, labels=np.argmax(logits, axis=1)).astype(np.float64))
+        return -scipy.special.expit(-scaled_logits(logits=logits, labels=np.argmax(logits, axis=1)).astype(np.float64))
 
 
 class CorrectnessAttack(ThresholdAttack):
@@ -131,7 +131,7 @@ def log_probabilities(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     shifted = z - z[rows, top][:, None]
     others = shifted.copy()
     others[rows, top] = -np.inf
-    log_others = logsumexp(others, axis=1)
+    log_others = scipy.special.logsumexp(others, axis=1)
     log_total = np.log1p(np.exp(log_others))
     return shifted - log_total[:, None], log_others - log_total, top
 

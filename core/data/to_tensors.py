@@ -42,6 +42,11 @@ def augment(x: torch.Tensor, generator: torch.Generator, *, pad: int = 4) -> tor
     return x[example, channel, down[:, None, :, None], across[:, None, None, :]]
 
 
+def shift_of(x: torch.Tensor) -> int:
+    """By how many pixels images [n, C, H, W] are shifted: an eighth of their side, 4 for 32×32 as is usual."""
+    return max(1, min(x.shape[-2:]) // 8)
+
+
 def _shifted(n: int, side: int, pad: int, device: torch.device, generator: torch.Generator) -> torch.Tensor:
     """[n, side] source coordinates of a random shift by −pad…pad per example, reflected at the borders."""
     offset = torch.randint(-pad, pad + 1, (n, 1), device=device, generator=generator)

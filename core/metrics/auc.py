@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy  # its submodules load on first use, pages start without them
 
 from core.config import BadInput
 from core.metrics.intervals import Interval, clopper_pearson
@@ -42,7 +42,7 @@ def auc(*, scores: np.ndarray, is_member: np.ndarray, level: float = 0.95) -> In
         pairs = min(len(of_members), len(of_non_members))
         bound = clopper_pearson(value * pairs, pairs, level)
         return Interval(value, bound.low, bound.high)
-    half = float(stats.norm.ppf((1 + level) / 2) * np.sqrt(variance))
+    half = float(scipy.stats.norm.ppf((1 + level) / 2) * np.sqrt(variance))
     return Interval(value, max(0.0, value - half), min(1.0, value + half))
 
 
@@ -62,15 +62,15 @@ def paired_delong(*, before: np.ndarray, after: np.ndarray, is_member: np.ndarra
     if variance > ROUNDING:
         error = float(np.sqrt(variance))
         z = difference / error
-        half = float(stats.norm.ppf((1 + level) / 2)) * error
+        half = float(scipy.stats.norm.ppf((1 + level) / 2)) * error
         low, high = max(-1.0, difference - half), min(1.0, difference + half)
-        return Paired(difference, low, high, float(2 * stats.norm.sf(abs(z))), z)
+        return Paired(difference, low, high, float(2 * scipy.stats.norm.sf(abs(z))), z)
     if np.array_equal(by_member, np.zeros_like(by_member)) and np.array_equal(by_other, np.zeros_like(by_other)):
         return Paired(0.0, 0.0, 0.0, 1.0, 0.0)
     first = auc(scores=before, is_member=is_member, level=level)
     second = auc(scores=after, is_member=is_member, level=level)
     p_value = min(1.0, 2.0 ** (1 - min(len(by_member), len(by_other)))) if difference else 1.0
-    z = float(stats.norm.isf(p_value / 2)) * float(np.sign(difference))
+    z = float(scipy.stats.norm.isf(p_value / 2)) * float(np.sign(difference))
     return Paired(difference, second.low - first.high, second.high - first.low, p_value, z)
 
 
@@ -80,9 +80,9 @@ def _placements(*, scores: np.ndarray, is_member: np.ndarray) -> tuple[np.ndarra
     From mid-ranks: rank among all minus rank within the own group counts exactly the other group's records below.
     """
     members, non_members = split_by_membership(scores=scores, is_member=is_member)
-    ranks = stats.rankdata(np.concatenate([members, non_members]))
-    below_members = ranks[: len(members)] - stats.rankdata(members)
-    below_non_members = ranks[len(members) :] - stats.rankdata(non_members)
+    ranks = scipy.stats.rankdata(np.concatenate([members, non_members]))
+    below_members = ranks[: len(members)] - scipy.stats.rankdata(members)
+    below_non_members = ranks[len(members) :] - scipy.stats.rankdata(non_members)
     return below_members / len(non_members), 1 - below_non_members / len(members)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy  # its submodules load on first use, pages start without them
 
 from core.config import BadInput
 from core.metrics.intervals import clopper_pearson
@@ -69,7 +69,7 @@ def one_run_epsilon(
         raise BadInput(f"the audit needs 0 ≤ correct ≤ guesses with at least one guess (got {correct} of {guesses})")
     beta = 1 - level
     if not delta:
-        share = stats.beta.ppf(beta, correct, guesses - correct + 1) if correct else 0.0
+        share = scipy.stats.beta.ppf(beta, correct, guesses - correct + 1) if correct else 0.0
         return float(max(0.0, np.log(share) - np.log1p(-share))) if share > 0 else 0.0
     records = guesses if records is None else records
     low, high = 0.0, one_run_epsilon(guesses=guesses, correct=correct, level=level)
@@ -106,6 +106,6 @@ def _chance(epsilon: float, guesses: int, correct: int, records: int, delta: flo
     """Upper bound of the chance of at least `correct` right guesses under (ε, δ)-DP."""
     right = 1 / (1 + np.exp(-epsilon))
     steps = np.arange(1, correct + 1)
-    just_below = np.cumsum(stats.binom.pmf(correct - steps, guesses, right))
+    just_below = np.cumsum(scipy.stats.binom.pmf(correct - steps, guesses, right))
     worst = float((just_below / steps).max(initial=0.0))
-    return float(stats.binom.sf(correct - 1, guesses, right)) + 2 * records * delta * worst
+    return float(scipy.stats.binom.sf(correct - 1, guesses, right)) + 2 * records * delta * worst

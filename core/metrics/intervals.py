@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy  # its submodules load on first use, pages start without them
 
 from core.config import BadInput
 
@@ -26,15 +26,15 @@ def clopper_pearson(k: float, n: float, level: float = 0.95) -> Interval:
     """
     _check(k, n, level)
     tail = (1 - level) / 2
-    low = float(stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
-    high = float(stats.beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
+    low = float(scipy.stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
+    high = float(scipy.stats.beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
     return Interval(value=k / n, low=low, high=high)
 
 
 def wilson(k: float, n: float, level: float = 0.95) -> Interval:
     """Score interval of a proportion (Wilson 1927): covers `level` on average; the building block of differences."""
     _check(k, n, level)
-    z = float(stats.norm.ppf((1 + level) / 2))
+    z = float(scipy.stats.norm.ppf((1 + level) / 2))
     share = k / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n)

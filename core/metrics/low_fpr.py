@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy  # its submodules load on first use, pages start without them
 
 from core.config import BadInput
 from core.metrics.intervals import clopper_pearson
@@ -79,9 +79,9 @@ def allowed_false_positives(*, non_members: int, fpr: float, confidence: float =
     The bound is at or under `fpr` exactly where P[Bin(n₀, fpr) ≤ c] ≤ 1 − confidence.
     """
     tail = 1 - confidence
-    start = int(stats.binom.ppf(tail, non_members, fpr))
+    start = int(scipy.stats.binom.ppf(tail, non_members, fpr))
     for count in range(start, -1, -1):
-        if stats.binom.cdf(count, non_members, fpr) <= tail * (1 + 1e-12):
+        if scipy.stats.binom.cdf(count, non_members, fpr) <= tail * (1 + 1e-12):
             return count
     return None
 

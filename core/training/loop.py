@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from core.config import BadInput
-from core.data.to_tensors import augment
+from core.data.to_tensors import augment, shift_of
 from core.defenses import ObjectiveBase, Setting, Step
 from core.training.device import autocast, device, fast_layout, low_precision
 from core.training.recipe import TrainConfig
@@ -75,7 +75,7 @@ def fit(
             model.train()
             total = torch.zeros((), device=device())
             for x, y in batches(members, recipe.batch_size, generator):
-                x = fast_layout(augment(x, shifts) if recipe.augment else x)
+                x = fast_layout(augment(x, shifts, pad=shift_of(x)) if recipe.augment else x)
                 optimizer.zero_grad(set_to_none=True)
                 with autocast(dtype):
                     loss = loss_of(Step(model, x, y, model(x), epoch))
