@@ -49,8 +49,8 @@ def one_layer(now: Current, critical: pd.DataFrame) -> None:
     with right:
         st.markdown(changed(layer.facts(critical_here)))
         st.caption(
-            "Rewinding moves each critical weight straight up or down to the dotted line, where it started. At most "
-            f"{n.count(POINTS)} weights are drawn, critical ones first."
+            "Rewinding moves each critical weight straight up or down to the dotted line, where it started. A "
+            f"sample of at most {n.count(POINTS)} weights is drawn."
         )
 
 

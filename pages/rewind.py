@@ -13,7 +13,7 @@ from core.experiment import Experiment, preview_stage, selection
 from core.figures import before_after, critical_counts, roc_figure
 from core.figures import numbers as n
 from core.progress import Progress
-from core.rewinding import CWRF
+from core.rewinding import CWRF, Finetune
 from core.store import read_json
 from pages import forms, frame, scope
 from pages.frame import Current
@@ -40,10 +40,10 @@ def controls(now: Current, layers: pd.DataFrame) -> CWRF | None:
             key=f"rewind-regions-{now.key}",
         )
         st.session_state["regions"] = regions
-    with st.expander("Scope, mode and fine-tuning"):
-        given = forms.form(
-            CWRF, own, key=f"rewind/{now.key}", exclude=("fraction", "regions", "layer_fractions", "exclude")
-        )
+    with st.expander(f"Fine-tuning: {own.finetune.epochs} epochs of {own.finetune.objective.title}"):
+        tuning = forms.form(Finetune, own.finetune, key=f"tune/{now.key}")
+    with st.expander("Ranking, mode and single layers"):
+        given = forms.form(CWRF, own, key=f"rewind/{now.key}", only=("kind", "ranking", "base", "mode"))
         kinds = list(dict.fromkeys(layers["type"]))
         given["exclude"] = st.multiselect(
             "Never rewind",
@@ -53,7 +53,7 @@ def controls(now: Current, layers: pd.DataFrame) -> CWRF | None:
             key=f"rewind-exclude-{now.key}",
         )
         given["layer_fractions"] = overrides(now, layers, own)
-    return forms.validated(CWRF, {**given, "fraction": fraction, "regions": regions})
+    return forms.validated(CWRF, {**given, "finetune": tuning, "fraction": fraction, "regions": regions})
 
 
 def overrides(now: Current, layers: pd.DataFrame, own: CWRF) -> dict[str, float]:
@@ -69,7 +69,7 @@ def overrides(now: Current, layers: pd.DataFrame, own: CWRF) -> dict[str, float]
         key=f"rewind-layers-{now.key}",
         column_config={
             "name": "layer",
-            "count": st.column_config.NumberColumn("weights", format="localized"),
+            "count": st.column_config.NumberColumn("weights", format="%d"),
             "own": st.column_config.NumberColumn("own share (%)", min_value=0.0, max_value=100.0, format="%.3g"),
         },
     )

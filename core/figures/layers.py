@@ -12,7 +12,7 @@ from core.figures.palette import CONTEXT, GRID, SIGNED, VULNERABILITY
 
 LARGEST = 200
 """Rows and columns of a weight image: more than a screen column resolves, and few enough to send."""
-MARKS = 3000
+MARKS = 1000
 POINTS = 5000
 
 
@@ -72,7 +72,7 @@ def weight_image(matrix: np.ndarray, critical_mask: np.ndarray) -> go.Figure:
     """One layer's weights as an image, critical ones marked; both arrays alike, one row per output.
 
     Arrays of more dimensions are flattened behind the first (a vector becomes one row). More than 200 rows or columns
-    are thinned to every k-th, and more than 3 000 marks likewise; the caption says so.
+    are thinned to every k-th, and more than 1 000 marks likewise; the caption says so.
     """
     x_title, y_title = "input (column of the weight matrix)", "output (row)"
     values, mask = np.asarray(matrix, float), np.asarray(critical_mask, bool)

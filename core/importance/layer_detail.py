@@ -11,8 +11,8 @@ from safetensors import safe_open
 
 from core.config import BadInput
 
-POINTS = 5000
-"""Most rows of a sample: more than a scatter plot resolves, and few enough to send to a browser."""
+POINTS = 1500
+"""Most rows of a sample: enough to see a cloud's shape, and few enough that a browser draws them at once."""
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,8 @@ def test_from_first_paint_to_a_second_rewind(app: App, page) -> None:
     page.get_by_role("slider").focus()
     page.keyboard.press("ArrowLeft")
     settle(page)
-    page.get_by_text("Scope, mode and fine-tuning").click()
-    epochs = page.get_by_label("Epochs").last
+    page.get_by_text("Fine-tuning:").click()
+    epochs = page.get_by_label("Epochs")
     epochs.fill("3000")
     epochs.press("Enter")
     settle(page)

@@ -1,0 +1,139 @@
+"""Reference models: re-used, extended, resumed; adaptive and not; fan-out that survives a dead worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.attacks.shadows import load_references
+from core.config import BadInput
+from core.experiment import parse, plan, run
+from core.parallel import fan_out
+from core.progress import Cancelled, Progress
+from core.store import Store
+from tests.conftest import SMALL
+
+
+def experiment(models: int, **audit) -> dict:
+    return SMALL | {"audit": {"gradient_records": 0, "shadows": {"models": models, **audit}}}
+
+
+def references(store: Store) -> dict[str, float]:
+    return {path.name: path.stat().st_mtime_ns for path in store.root.glob("reference-*")}
+
+
+def test_more_references_keep_those_that_are_there_and_attacks_are_named_adaptive_or_not(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    run(parse(experiment(2)), store)
+    first = references(store)
+    assert len(first) == 4  # two without the defence, two with it
+    e = parse(experiment(4))
+    summary = run(e, store)
+    assert len(references(store)) == 8 and first.items() <= references(store).items()
+    assert {"rmia", "lira", "attack_r"} <= summary["before"]["attacks"].keys()
+    assert {"rmia", "rmia:non-adaptive"} <= summary["after"]["attacks"].keys()
+    assert "rmia" in summary["paired"]
+    stages = plan(e)
+    attacks = pd.read_parquet(store.path(stages["after"]) / "attacks.parquet").set_index("attack")
+    assert attacks.loc["rmia", "adaptive"].iloc[0] == "adaptive"
+    assert attacks.loc["rmia:non-adaptive", "adaptive"].iloc[0] == "non-adaptive"
+    assert set(attacks.loc[["loss"], "adaptive"]) == {"no references"}
+
+    plain, defended = (load_references(store.path(stages[key])) for key in ("shadows", "shadows_defended"))
+    assert plain["reference_in"].sum(0).tolist() == [2] * plain["reference_in"].shape[1]
+    assert (plain["reference_in"] == defended["reference_in"]).all()
+    assert not np.array_equal(plain["reference_phi"], defended["reference_phi"])
+    inside = plain["reference_in"]
+    assert plain["reference_phi"][inside].mean() > plain["reference_phi"][~inside].mean()
+
+
+def test_a_cancelled_audit_goes_on_with_the_missing_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REWINDLAB_WORKERS", "1")
+
+    class StopAfterOne(Progress):
+        def update(self, key, done, total, text="", row=None):
+            if key == "shadows" and done == 1:
+                self.cancel()
+            self.check()
+
+    store = Store(tmp_path)
+    with pytest.raises(Cancelled):
+        run(parse(experiment(4)), store, StopAfterOne())
+    kept = references(store)
+    assert len(kept) == 1 and not list(store.root.glob("shadows-*"))
+    run(parse(experiment(4)), store)
+    assert kept.items() <= references(store).items()
+
+
+@pytest.mark.parametrize(
+    ("models", "message"), [(3, "choose an even number"), (-2, "greater than or equal to 0"), (5000, "4096")]
+)
+def test_bad_numbers_of_references(models: int, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        parse(experiment(models))
+
+
+def test_queries_give_one_column_each(tmp_path: Path) -> None:
+    store, e = Store(tmp_path), parse(experiment(2, queries=3))
+    run(e, store)
+    assert load_references(store.path(plan(e)["shadows"]))["reference_phi"].shape == (2, 220, 3)
+
+
+def slow_square(number: int, folder: str) -> int:
+    Path(folder, f"{number}-{os.getpid()}").touch()
+    time.sleep(0.4)
+    return number * number
+
+
+def die(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_fan_out_here() -> None:
+    assert sorted(fan_out(pow, [(n, 2) for n in range(7)], workers=2)) == [0, 1, 4, 9, 16, 25, 36]
+    assert list(fan_out(pow, [])) == []
+
+
+def test_a_worker_that_dies_is_said_in_words() -> None:
+    with pytest.raises(BadInput, match="a worker process died.*start again for the rest"):
+        list(fan_out(die, [(1,), (2,)], workers=2))
+
+
+def test_cancelling_does_not_wait_for_the_next_result() -> None:
+    def check() -> None:
+        raise Cancelled
+
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        list(fan_out(time.sleep, [(30,), (30,)], workers=2, check=check))
+    assert time.monotonic() - started < 20
+
+
+def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("core.parallel.WAIT", 1)
+    with pytest.raises(BadInput, match=r"the cluster tcp://127.0.0.1:9 does not answer within 1 s"):
+        list(fan_out(pow, [(2, 2)], cluster="tcp://127.0.0.1:9"))
+
+
+@pytest.mark.slow
+def test_a_real_cluster_goes_on_when_one_of_its_two_workers_is_killed(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        tasks = [(n, str(tmp_path)) for n in range(10)]
+        results, killed = [], False
+        for result in fan_out(slow_square, tasks, cluster=cluster.scheduler_address):
+            results.append(result)
+            if not killed:
+                workers = {int(path.name.split("-")[1]) for path in tmp_path.iterdir()}
+                os.kill(workers.pop(), signal.SIGKILL)
+                killed = True
+    assert sorted(results) == [n * n for n in range(10)]
+    assert len({path.name.split("-")[1] for path in tmp_path.iterdir()}) > 1
