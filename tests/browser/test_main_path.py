@@ -80,8 +80,10 @@ def test_from_first_paint_to_a_second_rewind(app: App, page) -> None:
     page.get_by_role("slider").focus()
     page.keyboard.press("ArrowLeft")
     settle(page)
-    page.get_by_text("Fine-tuning:").click()
-    epochs = page.get_by_label("Epochs")
+    page.get_by_text(re.compile(r"^Fine-tuning: \d")).click()
+    epochs = page.get_by_role("spinbutton", name="Epochs")
+    page.wait_for_timeout(500)
+    assert epochs.input_value() == "10"  # what the current experiment did
     epochs.fill("3000")
     epochs.press("Enter")
     settle(page)
