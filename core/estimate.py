@@ -1,10 +1,11 @@
-"""How long an experiment's training runs will take, from rates that were measured: an estimate, with its basis.
+"""How long an experiment's training will take, from rates that were measured: an estimate, with its basis.
 
 Free of torch, except inside `measure`. The unit of work is one record passed forwards and backwards once.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from core.attacks.shadows import reference_stages, workers
 from core.data.facts import Facts, facts
 from core.experiment import Experiment, plan
 from core.figures.numbers import seconds as in_words
@@ -49,15 +51,16 @@ class _Run:
 
 
 def estimate(experiment: Experiment, store: Store) -> Estimate:
-    """Seconds for training, scoring runs and fine-tuning that are not yet in the store; BadInput for unusable files.
+    """Seconds for training, scoring runs, fine-tuning and reference models that are not yet in the store.
 
-    Attacks and statistics are not included.
+    Attacks and statistics are not included. Raises BadInput for unusable files.
     """
     missing: dict[str, Stage] = {}
     for stage in plan(experiment).values():
         if stage.kind in ("train", "rewind") and store.find(stage) is None:
             missing.setdefault(stage.folder, stage)
-    if not missing:
+    references = {stage: count for stage, count in missing_references(experiment, store).items() if count}
+    if not missing and not references:
         return Estimate(0.0, "every training run of this experiment is in the store already")
     found = facts(experiment.data)
     known = _from_runs(experiment, found, store) or _from_measurement(experiment, found, store)
@@ -65,7 +68,32 @@ def estimate(experiment: Experiment, store: Store) -> Estimate:
         return Estimate(None, "nothing with this architecture and shape of records was timed on this machine yet")
     per_epoch, basis = known
     parts = {stage.key: _epochs(stage) * per_epoch(_passes(stage)) for stage in missing.values()}
+    pool = experiment.data.members + experiment.data.non_members
+    for stage, count in references.items():
+        # a reference model trains on half of the pool; the last round of processes takes as long as a full one
+        rounds = math.ceil(count / workers())
+        parts[stage.key] = rounds * _pipeline(stage.config["pipeline"], per_epoch) * pool / 2 / experiment.data.members
     return Estimate(sum(parts.values()), basis, parts)
+
+
+def missing_references(experiment: Experiment, store: Store) -> dict[Stage, int]:
+    """Per stage of reference models, how many of them are still to be trained; those in the store cost nothing."""
+    found = {}
+    for stage in plan(experiment).values():
+        if stage.kind == "shadows":
+            models = reference_stages(key=stage.key, config=stage.config, data=stage.inputs["data"])
+            found[stage] = sum(store.find(model) is None for model in models)
+    return found
+
+
+def _pipeline(config: dict[str, Any], per_epoch: Callable[[float], float]) -> float:
+    """Seconds of one reference model: plain training, or PVE scoring and fine-tuning (and training before it)."""
+    epochs = config["recipe"]["epochs"]
+    if "defence" not in config:
+        return epochs * per_epoch(1)
+    scoring = (config["importance"]["epochs"] or epochs) * per_epoch(PVE_PASSES)
+    trained = epochs if config["defence"]["base"] == "trained" else 0
+    return scoring + (trained + config["defence"]["finetune"]["epochs"]) * per_epoch(1)
 
 
 def measure(experiment: Experiment, store: Store) -> dict[str, Any]:

@@ -33,6 +33,11 @@ _SPELLED = {
     "std": "Standard deviation",
     "non_members": "Non-members",
     "finetune": "Fine-tuning",
+    "models": "Reference models",
+    "queries": "Questions per record",
+    "lira_variance": "LiRA variance",
+    "rmia_gamma": "RMIA γ",
+    "rmia_a": "RMIA a",
 }
 
 
@@ -265,7 +270,8 @@ def _number(name: str, field: FieldInfo, start: Any, place: _Place) -> Any:
     cast: Callable[[Any], Any] = int if kind is int else float
     required = start is PydanticUndefined
     start = None if required or start is None else cast(start)
-    step = 1 if kind is int else _step(start, high)
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    step = int(str(extra.get("step", 1))) if kind is int else _step(start, high)
     empty: dict[str, Any] = {"value": None, "placeholder": "empty"} if optional or required else {}
     drawn = _remembered(
         place,

@@ -115,7 +115,7 @@ def _cost(cost: Estimate) -> None:
     else:
         st.markdown(f"**About {seconds(cost.seconds)} of training** (estimate)")
         parts = ", ".join(f"{TITLES[stage]} {seconds(value)}" for stage, value in cost.parts.items())
-        st.caption(f"{parts}. Basis: {cost.basis}. Start-up, attacks and reference models come on top.")
+        st.caption(f"{parts}. Basis: {cost.basis}. Start-up and attacks come on top.")
 
 
 def _sentence(text: str) -> str:

@@ -15,6 +15,11 @@ ENOUGH_REFERENCES = 64
 Variance = Literal["per_example", "pooled", "shrunk"]
 
 
+def log_density(*, values: np.ndarray, median: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Log of the Gaussian density, without the constant that a ratio of two densities loses."""
+    return -0.5 * ((values - median) ** 2 / variance + np.log(variance))
+
+
 class _Lira(Attack):
     needs: ClassVar[frozenset[str]] = frozenset({"reference_phi", "reference_in"})
 
@@ -48,6 +53,11 @@ class _Lira(Attack):
         # a record on which all references agree to the last bit must not get an infinite score
         return np.maximum(variance, max(1e-6 * pooled, 1e-12))
 
+    def gaussians(self, *, values: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(median [N], variance [N]) of the Gaussians over the models that `mask` [M, N] marks, of values [M, N]."""
+        found = moments(values=values, mask=mask)
+        return found.median, self._variance(found, len(values))
+
 
 class LiraAttack(_Lira):
     """Ask two crowds: models that trained on this record and models that did not. Which crowd does the target join?
@@ -70,9 +80,8 @@ class LiraAttack(_Lira):
         score = np.zeros(len(target))
         for query in range(target.shape[1]):
             for sign, mask in ((1, is_in), (-1, ~is_in)):
-                found = moments(values=references[:, :, query], mask=mask)
-                variance = self._variance(found, len(references))
-                score += sign * -0.5 * ((target[:, query] - found.median) ** 2 / variance + np.log(variance))
+                median, variance = self.gaussians(values=references[:, :, query], mask=mask)
+                score += sign * log_density(values=target[:, query], median=median, variance=variance)
         return score / target.shape[1]
 
 
@@ -95,6 +104,6 @@ class LiraOfflineAttack(_Lira):
         is_out = ~np.asarray(signals.reference_in, bool)
         score = np.zeros(len(target))
         for query in range(target.shape[1]):
-            found = moments(values=references[:, :, query], mask=is_out)
-            score += (target[:, query] - found.median) / np.sqrt(self._variance(found, len(references)))
+            median, variance = self.gaussians(values=references[:, :, query], mask=is_out)
+            score += (target[:, query] - median) / np.sqrt(variance)
         return score / target.shape[1]

@@ -29,7 +29,7 @@ OFFSET = 1_000_003
 class ShadowConfig(Config):
     """Reference models for LiRA, RMIA and their kin."""
 
-    models: int = Field(0, ge=0, le=4096)
+    models: int = Field(0, ge=0, le=4096, json_schema_extra={"step": 2})
     """How many reference models are trained, an even number; 0: attacks that need them are left out. RMIA is useful
     from 4, LiRA from 16. Each costs as much as the target."""
     queries: int = Field(1, ge=1, le=64)
@@ -45,6 +45,20 @@ class ShadowConfig(Config):
         return models
 
 
+def reference_stages(*, key: str, config: dict[str, Any], data: Stage) -> list[Stage]:
+    """One stage per reference model of a `shadows` stage, from its key, config and data: where each lies, or will."""
+    shared = {name: config[name] for name in ("pipeline", "queries", "seed")}
+    return [
+        Stage(key, "reference", {**shared, "number": number}, {"data": data}, _nothing)
+        for number in range(config["models"])
+    ]
+
+
+def workers() -> int:
+    """Processes that train reference models at once on this machine: REWINDLAB_WORKERS, else one per core."""
+    return int(os.environ.get("REWINDLAB_WORKERS", "0")) or os.cpu_count() or 1
+
+
 def gather(build: Build, *, dataset: Dataset, experiment: dict[str, Any], data: Stage, defended: bool) -> None:
     """The `shadows` stage: train the reference models that the store lacks, in parallel, each stored the moment it is
     done, and list them in references.json. A stage per model, whose hash does not depend on how many there are:
@@ -52,21 +66,19 @@ def gather(build: Build, *, dataset: Dataset, experiment: dict[str, Any], data: 
     from core.parallel import fan_out
     from core.shadow_training import train_reference
 
-    config = {name: build.config[name] for name in ("pipeline", "queries", "seed")}
     total = build.config["models"]
-    stages = [Stage(build.key, "reference", {**config, "number": m}, {"data": data}, _nothing) for m in range(total)]
+    stages = reference_stages(key=build.key, config=build.config, data=data)
     missing = [m for m, stage in enumerate(stages) if build.store.find(stage) is None]
-    inside = design_matrix(models=total, points=len(dataset.audited), seed=config["seed"])
+    inside = design_matrix(models=total, points=len(dataset.audited), seed=build.config["seed"])
 
     def report() -> None:
         build.update(total - len(missing), total, f"{total - len(missing)} of {total} reference models")
 
     report()
     tasks = [(dataset, experiment, m, inside[m], defended) for m in missing]
-    workers = int(os.environ.get("REWINDLAB_WORKERS", "0")) or None
     cluster = os.environ.get("REWINDLAB_CLUSTER", "")
     check = build.progress.check
-    for number, arrays in fan_out(train_reference, tasks, cluster=cluster, workers=workers, check=check):
+    for number, arrays in fan_out(train_reference, tasks, cluster=cluster, workers=workers(), check=check):
         build.store.put(stages[number], {"outputs.safetensors": arrays})
         missing.remove(number)
         report()

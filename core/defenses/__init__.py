@@ -6,9 +6,26 @@ from pydantic import Field
 
 from core.defenses.base import Objective as ObjectiveBase
 from core.defenses.base import Setting, Step
+from core.defenses.ccl import CCL
+from core.defenses.confidence_penalty import ConfidencePenalty
 from core.defenses.cross_entropy import CrossEntropy
+from core.defenses.hamp import HAMP
+from core.defenses.label_smoothing import LabelSmoothing
 from core.defenses.relaxloss import RelaxLoss
 
-Objective = Annotated[CrossEntropy | RelaxLoss, Field(discriminator="kind")]
+Objective = Annotated[
+    CrossEntropy | RelaxLoss | HAMP | CCL | LabelSmoothing | ConfidencePenalty, Field(discriminator="kind")
+]
 
-__all__ = ["CrossEntropy", "Objective", "ObjectiveBase", "RelaxLoss", "Setting", "Step"]
+__all__ = [
+    "CCL",
+    "HAMP",
+    "ConfidencePenalty",
+    "CrossEntropy",
+    "LabelSmoothing",
+    "Objective",
+    "ObjectiveBase",
+    "RelaxLoss",
+    "Setting",
+    "Step",
+]

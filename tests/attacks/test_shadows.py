@@ -102,7 +102,7 @@ def test_fan_out_here() -> None:
 
 
 def test_a_worker_that_dies_is_said_in_words() -> None:
-    with pytest.raises(BadInput, match="a worker process died.*start again for the rest"):
+    with pytest.raises(BadInput, match=r"a worker process died.*start again for the rest"):
         list(fan_out(die, [(1,), (2,)], workers=2))
 
 

@@ -1,0 +1,87 @@
+"""HAMP (Chen and Pattabiraman, NDSS 2024), its training part: soft labels and rewarded entropy against confidence."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from core.config import BadInput
+from core.defenses.base import Objective, Step
+
+if TYPE_CHECKING:
+    import torch
+
+HIGHEST_GAMMA = 0.9999
+"""With two classes, the hardest case, the label's class then leads by about 1 %; at 1 all classes are equal."""
+
+
+class HAMP(Objective):
+    """HAMP, training part: soft labels of high entropy, and a reward for uncertain outputs.
+
+    Loss: KL(soft label ‖ p) − K·α·H(p), mean over the batch, K classes, p the model's output, H in nats. The soft
+    label keeps p_top on the true class and shares the rest evenly; p_top is the highest with entropy ≥ γ·log K. The
+    authors' code averages the KL term over the classes too, so this loss is K times theirs: α is theirs, the factor
+    K restores its weight, and their learning rate is to be divided by K. Values below zero are normal. HAMP's
+    second part, which replaces the outputs at test time, is not here: what attacks see are the model's own outputs.
+    """
+
+    title: ClassVar[str] = "HAMP (training part)"
+    kind: Literal["hamp"] = "hamp"
+    gamma: float = Field(0.95, ge=0, le=1)
+    """Least entropy γ of the soft labels as a share of log K, at most 0.9999; 0 keeps hard labels. Authors: CIFAR-10
+    0.95, CIFAR-100 0.5, Purchase 0.8, Texas 0.6, Location 0.5."""
+    entropy_weight: float = Field(0.001, ge=0, le=10)
+    """Weight α of the outputs' entropy, before the factor K. Authors: CIFAR-10 and Location 0.001, CIFAR-100 0.005,
+    Purchase and Texas 0.01."""
+
+    @field_validator("gamma")
+    @classmethod
+    def _reachable(cls, gamma: float) -> float:
+        if gamma > HIGHEST_GAMMA:
+            raise ValueError(_unreachable(gamma))
+        return gamma
+
+    def loss(self, step: Step) -> torch.Tensor:
+        """Raises BadInput where the data have a single class."""
+        import torch
+        import torch.nn.functional as F
+
+        log_p_BK = F.log_softmax(step.logits.float(), 1)
+        classes = log_p_BK.shape[1]
+        top = top_probability(gamma=self.gamma, classes=classes)
+        soft_BK = torch.full_like(log_p_BK, (1 - top) / (classes - 1)).scatter(1, step.y[:, None], top)
+        divergence = F.kl_div(log_p_BK, soft_BK, reduction="batchmean")
+        entropy = -(log_p_BK.exp() * log_p_BK).sum(1).mean()
+        return divergence - classes * self.entropy_weight * entropy
+
+
+@cache
+def top_probability(*, gamma: float, classes: int) -> float:
+    """The highest probability of the true class whose soft label has an entropy of at least γ·log K, by bisection.
+
+    The other K − 1 classes share the rest evenly. Raises BadInput with fewer than 2 classes or γ out of reach.
+    """
+    if classes < 2:
+        raise BadInput(f"HAMP's soft labels need at least 2 classes, the data have {classes}: use another objective")
+    if not 0 <= gamma <= HIGHEST_GAMMA:
+        raise BadInput(_unreachable(gamma))
+    least = gamma * math.log(classes)
+    low, high = 1 / classes, 1.0  # the entropy falls from log K to 0 between them
+    while (middle := (low + high) / 2) not in (low, high):
+        low, high = (middle, high) if label_entropy(top=middle, classes=classes) >= least else (low, middle)
+    return 1.0 if gamma == 0 else low
+
+
+def label_entropy(*, top: float, classes: int) -> float:
+    """Entropy in nats of a soft label with `top` < 1 on one of the classes and the rest shared evenly."""
+    return -top * math.log(top) - (1 - top) * math.log((1 - top) / (classes - 1))
+
+
+def _unreachable(gamma: float) -> str:
+    return (
+        f"no soft label that still names its class has an entropy of {gamma:g}·log K: "
+        f"set gamma between 0 and {HIGHEST_GAMMA:g}"
+    )
