@@ -18,7 +18,10 @@ from core.figures.layout import caption_of
 from core.store import read_json
 from pages import attack_words as words
 from pages import frame
+from pages.attack_agreement import agreement
+from pages.attack_lira import per_record
 from pages.attack_records import exposed
+from pages.attack_references import more, not_run
 from pages.frame import Current
 
 CURVES = 6
@@ -104,8 +107,9 @@ def curves(now: Current, chosen: dict[str, str], sides: list[str], non_members: 
     st.caption(caption_of(figure))
 
 
-def tables(table: pd.DataFrame, sides: list[str], key: str) -> None:
-    """Every attack, all records and canaries as rows of their own; the same as CSV."""
+def tables(now: Current, table: pd.DataFrame, sides: list[str]) -> None:
+    """Every attack, all records and canaries as rows of their own; the same as CSV; what is missing, and how to add
+    it."""
     st.subheader("Every attack in numbers", anchor=False)
     scored = table[ran(table)]
     shown = {"AUC": words.auc_table(scored, sides)}
@@ -119,19 +123,16 @@ def tables(table: pd.DataFrame, sides: list[str], key: str) -> None:
         "mislabelled members against the mislabelled non-members. Adaptive: the attacker's reference models went "
         "through the same defence; attacks without references look at nothing but the model itself."
     )
-    missed = table[~ran(table)].drop_duplicates("attack")
-    if len(missed):
-        with st.expander(f"Attacks not run: {len(missed)}", icon=":material/block:"):
-            reasons = missed.filter(like="reason_").bfill(axis=1).iloc[:, 0]
-            st.markdown("\n".join(f"- {reason}" for reason in dict.fromkeys(reasons)))
     st.download_button(
         "Attack table as CSV",
         lambda: table.to_csv(index=False),
-        f"attacks-{key}.csv",
+        f"attacks-{now.key}.csv",
         "text/csv",
         icon=":material/download:",
         on_click="ignore",
     )
+    not_run(now, table[~ran(table)].drop_duplicates("attack"))
+    more(now)
 
 
 def one_attack(now: Current, everyone: pd.DataFrame, first: str, folders: tuple[str, str | None]) -> None:
@@ -196,7 +197,7 @@ def page(now: Current) -> None:
     scored = table[ran(table)]
     if scored.empty:
         st.warning("No attack could be run on this model; the reasons are in the table.")
-        tables(table, sides, now.key)
+        tables(now, table, sides)
         return
     everyone = scored[scored["group"] == "all"].set_index("attack", drop=False)
     chosen = choose(dict(everyone["title"]), sides) or list(everyone.index[:1])
@@ -205,7 +206,9 @@ def page(now: Current) -> None:
     curves(now, {name: everyone["title"][name] for name in chosen}, sides, non_members)
     st.subheader("What to notice", anchor=False)
     st.markdown("\n".join(f"- {sentence}" for sentence in words.findings(scored, chosen[0], sides)))
-    tables(table, sides, now.key)
+    tables(now, table, sides)
+    per_record(now, sides)
+    agreement(now, sides)
     one_attack(now, everyone, chosen[0], folders)
     details()
     st.page_link("rewind.py", label="Rewind more, less or elsewhere", icon=":material/arrow_forward:")

@@ -34,7 +34,7 @@ _SPELLED = {
     "non_members": "Non-members",
     "finetune": "Fine-tuning",
     "models": "Reference models",
-    "queries": "Questions per record",
+    "queries": "Questions",
     "lira_variance": "LiRA variance",
     "rmia_gamma": "RMIA γ",
     "rmia_a": "RMIA a",
@@ -97,7 +97,7 @@ def validated(model_type: type[M], data: dict[str, Any]) -> M | None:
     try:
         return model_type.model_validate(data)
     except ValidationError as error:
-        st.error(explain(error))
+        st.error(explain(error, model_type))
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -310,13 +311,21 @@ def test_write_json_replaces_whole_files_and_takes_numpy(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["x.json"]
 
 
-def test_terminal_progress_says_stages_in_plain_lines_where_there_is_no_terminal(capsys):
-    progress = TerminalProgress(sys.stderr)
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_terminal_progress_speaks_on_a_terminal_only(terminal):
+    stream = Terminal() if terminal else io.StringIO()
+    progress = TerminalProgress(stream)
     progress.stage("data", "reused")
     progress.stage("train", "running")
     progress.update("train", 1, 2, "epoch 1")
     progress.stage("train", "done", 1.25)
-    assert capsys.readouterr().err == "data: in the store\ntrain: done in 1.2 s\n"
+    said = stream.getvalue()
+    assert ("data: in the store" in said and "train: done in 1.2 s" in said) if terminal else said == ""
     progress.cancel()
     with pytest.raises(Cancelled):
         progress.update("train", 1, 2)

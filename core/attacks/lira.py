@@ -15,9 +15,9 @@ ENOUGH_REFERENCES = 64
 Variance = Literal["per_example", "pooled", "shrunk"]
 
 
-def log_density(*, values: np.ndarray, median: np.ndarray, variance: np.ndarray) -> np.ndarray:
+def log_density(*, values: np.ndarray | float, median: np.ndarray | float, variance: np.ndarray | float) -> np.ndarray:
     """Log of the Gaussian density, without the constant that a ratio of two densities loses."""
-    return -0.5 * ((values - median) ** 2 / variance + np.log(variance))
+    return np.asarray(-0.5 * ((values - median) ** 2 / variance + np.log(variance)))
 
 
 class _Lira(Attack):

@@ -26,9 +26,7 @@ class Crowd:
 
     def density(self, phi: np.ndarray | float) -> np.ndarray:
         """Density of the Gaussian at φ, any shape."""
-        values = np.asarray(phi, np.float64)
-        known = log_density(values=values, median=np.float64(self.median), variance=np.float64(self.variance))
-        return np.exp(known) / np.sqrt(2 * np.pi)
+        return np.exp(log_density(values=phi, median=self.median, variance=self.variance)) / np.sqrt(2 * np.pi)
 
 
 @dataclass(frozen=True)
@@ -45,11 +43,11 @@ class OneRecord:
     @property
     def score(self) -> float:
         """log N(φ; IN) − log N(φ; OUT): LiRA's score where it asks about the record itself only."""
-        sides = (
-            log_density(values=np.float64(self.target), median=np.float64(s.median), variance=np.float64(s.variance))
-            for s in (self.inside, self.outside)
+        inside, outside = (
+            log_density(values=self.target, median=side.median, variance=side.variance)
+            for side in (self.inside, self.outside)
         )
-        return float(next(sides) - next(sides))
+        return float(inside - outside)
 
 
 @dataclass(frozen=True)

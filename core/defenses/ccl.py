@@ -1,4 +1,4 @@
-"""CCL (Liu, Feng, Zhuang, Cao and Wei, ICML 2024): a concave term beside cross-entropy spreads the losses of members."""
+"""CCL (Liu, Feng, Zhuang, Cao and Wei, ICML 2024): a concave term beside cross-entropy spreads members' losses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CCL(Objective):
 
     Mean over the batch of β·[α·l − (1 − α)·c(p_y)] with the record's cross-entropy l and its label's probability
     p_y = e^−l. c is e^p_y in CCEL and p_y + p_y²/2, the first terms of its series, in CCQL. Values below zero are
-    normal, no floor is near: the least value is β·(α − 1)·c(1).
+    normal; the least possible is −β·(1 − α)·c(1).
     """
 
     title: ClassVar[str] = "Convex-concave loss (CCL)"

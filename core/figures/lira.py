@@ -66,10 +66,10 @@ def _figure(view: OneRecord, when: str, record: int, low: float, high: float, to
     for name, crowd, ink in (("outside", view.outside, OUTSIDE), ("inside", view.inside, INSIDE)):
         _crowd(fig, name, crowd, ink, np.linspace(low, high, 241), ROWS[name] * top)
     _target(fig, view, when, low, high, top)
-    whose = {"per_example": "the record's own", "pooled": "common to all records", "shrunk": "partly the record's own"}
     caption = (
-        f"What the target says of record {record} {when} the defence is {likelier(view.score)}: compare the heights of "
-        f"the two curves at its line; every mark below is a reference model, σ is {whose[view.variance]}."
+        f"What the target {when} says of record {record}, φ = {plain(view.target)}, is {likelier(view.score)}: its "
+        f"line meets two Gaussians, over {len(view.inside.phi)} IN models around {plain(view.inside.median)} and over "
+        f"{len(view.outside.phi)} OUT models around {plain(view.outside.median)}."
     )
     finish(fig, caption=caption, x=X_TITLE, y=Y_TITLE, height=380)
     fig.update_xaxes(range=[low, high])
@@ -87,7 +87,8 @@ def _crowd(fig: go.Figure, name: str, crowd: Crowd, ink: Ink, x: np.ndarray, row
             x=x,
             y=crowd.density(x),
             mode="lines",
-            name=f"{side}: {len(crowd.phi)} models that {did}",
+            name=f"{side}: {len(crowd.phi)} {did}, {about}",
+            legendrank=1 if side == "IN" else 2,
             line={"color": ink.color, "width": 2.2, "dash": ink.dash},
             fill="tozeroy",
             fillcolor=ink.faded(0.18),
@@ -133,6 +134,7 @@ def _target(fig: go.Figure, view: OneRecord, when: str, low: float, high: float,
             y=[FLOOR * top, ROOM * top],
             mode="lines",
             name=f"the target {when}",
+            legendrank=3,
             line={"color": ink.color, "width": 3},
             hovertemplate=f"the target: φ = {plain(view.target)}<extra></extra>",
         )

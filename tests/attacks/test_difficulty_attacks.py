@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import norm
-from simulation import simulate, two_class
 
 from core.attacks import ATTACKS, Signals
 from core.metrics import auc
+from tests.attacks.simulation import simulate, two_class
 
 
 def tiny():

@@ -6,7 +6,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 from scipy.stats import norm
-from simulation import two_class
 
 from core.attacks import ATTACKS, Signals, design_matrix
 from core.attacks.label_only import share_of_ties
@@ -14,6 +13,7 @@ from core.attacks.learned import fit_classifier
 from core.attacks.quantile import margin
 from core.attacks.trajectory import scaled
 from core.metrics import auc
+from tests.attacks.simulation import two_class
 
 
 def test_the_classifier_returns_the_logit_of_the_log_likelihood_ratio():

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
-from simulation import simulate
 
 from core.attacks import ATTACKS
 from core.attacks.references import as_target
 from core.metrics import auc, tpr_at_fpr
+from tests.attacks.simulation import simulate
 
 
 def slow(signals, *, online, variance, prior=8.0):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation import simulate
 
 from core.attacks import references
 from core.attacks.references import as_target, masked_mean, moments, queries
+from tests.attacks.simulation import simulate
 
 
 def test_moments_by_hand():

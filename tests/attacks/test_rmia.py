@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from scipy.special import expit
-from simulation import simulate
 
 from core.attacks import ATTACKS, Signals
 from core.attacks.rmia import DEFAULT_A, GRID, offline_marginal, tuned_a, wins
 from core.config import BadInput
 from core.metrics import auc
+from tests.attacks.simulation import simulate
 
 
 def slow(signals, *, online, a, gamma):

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from one_batch import gradients_fit, loss_of, softmax, some
 from pydantic import ValidationError
 
 from core.defenses import CCL
+from tests.defenses.one_batch import gradients_fit, loss_of, softmax, some
 
 
 def test_the_exponential_form():

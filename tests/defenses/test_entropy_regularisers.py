@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from one_batch import gradients_fit, loss_of, softmax, some
 from pydantic import ValidationError
 
 from core.defenses import ConfidencePenalty, LabelSmoothing
+from tests.defenses.one_batch import gradients_fit, loss_of, softmax, some
 
 
 def test_label_smoothing_by_hand():

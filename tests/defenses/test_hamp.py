@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from one_batch import gradients_fit, loss_of, softmax, some
 
 from core.config import BadInput
 from core.defenses import HAMP
 from core.defenses.hamp import HIGHEST_GAMMA, label_entropy, top_probability
 from core.experiment import parse
+from tests.defenses.one_batch import gradients_fit, loss_of, softmax, some
 
 HALF = 1.5 * math.log(2) / math.log(3)
 """γ of the label (½, ¼, ¼): its entropy is 1.5·log 2."""
@@ -63,7 +63,7 @@ def test_the_loss_is_k_times_the_authors():
     soft = torch.full((len(y), 5), (1 - top) / 4, dtype=torch.float64)
     soft[torch.arange(len(y)), y] = top
     entropy = torch.distributions.Categorical(logits=z).entropy().mean()
-    theirs = F.kl_div(z.log_softmax(1), soft, reduction="mean") - 0.02 * entropy
+    theirs = F.kl_div(z.log_softmax(1), soft, reduction="none").mean() - 0.02 * entropy
     ours = loss_of(HAMP(gamma=0.8, entropy_weight=0.02), z, y)
     assert ours.item() == pytest.approx(5 * theirs.item(), abs=1e-5)
 
@@ -87,7 +87,7 @@ def test_gradients_by_finite_differences():
 def test_gamma_out_of_reach_names_the_remedy():
     with pytest.raises(BadInput, match=r"objective\.gamma: no soft label .* set gamma between 0 and 0\.9999 \(got 1\)"):
         parse({"train": {"objective": {"kind": "hamp", "gamma": 1}}})
-    with pytest.raises(BadInput, match="set gamma between 0 and 0.9999"):
+    with pytest.raises(BadInput, match=r"set gamma between 0 and 0\.9999"):
         top_probability(gamma=1.0, classes=10)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit
-from conftest import ROOT, SMALL
 from streamlit.testing.v1 import AppTest
 
 from core.attacks import evaluate
@@ -16,6 +15,7 @@ from core.attacks.comparison import side_by_side
 from core.experiment import parse, run
 from core.store import Store
 from pages import attack_words as words
+from tests.conftest import ROOT, SMALL
 
 
 def opened() -> AppTest:

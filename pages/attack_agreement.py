@@ -1,0 +1,56 @@
+"""Whether the attacks point at the same members: a small part of the attacks page."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from core.attacks import ATTACKS
+from core.attacks.agreement import SHARE
+from core.attacks.agreement import agreement as shared_by
+from core.audit import NON_ADAPTIVE
+from core.figures import numbers as n
+from core.figures.agreement import agreement_heatmap
+from pages import frame
+from pages.frame import Current
+
+
+@st.cache_data(max_entries=50, show_spinner=False)
+def pairs(audit: str, attacks: tuple[str, ...], _records: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of attacks of one audit; keyed by its folder."""
+    return shared_by(_records, attacks)
+
+
+def agreement(now: Current, sides: list[str]) -> None:
+    """The heatmap of one audit, and what to notice in words."""
+    st.subheader("Do the attacks agree?", anchor=False)
+    side = sides[0]
+    if len(sides) == 2:
+        side = st.segmented_control("Audit", sides, default=side, required=True)
+    records = now.table(side, "records")
+    # attackers who ignore the defence would only repeat the rows of those who know it
+    names = [c.removeprefix("score_") for c in records if c.startswith("score_") and not c.endswith(NON_ADAPTIVE)]
+    table = pairs(str(now.folders[side]), tuple(names), records)
+    if table.empty:
+        st.info("It takes two attacks that have run to compare.")
+        return
+    titles = {name: ATTACKS[name].title for name in names}
+    st.markdown(told(table, titles))
+    frame.draw(agreement_heatmap(table, titles), f"agreement-{side}")
+
+
+def told(table: pd.DataFrame, titles: dict[str, str]) -> str:
+    """The pairs that share most and least."""
+    ranked = table.assign(part=table["shared"] / table["k"]).sort_values("part")
+    most, least = (
+        f"{titles[row['first']]} and {titles[row['second']]} share {n.plain(row['shared'])} of {row['k']}"
+        for row in (ranked.iloc[-1].to_dict(), ranked.iloc[0].to_dict())
+    )
+    chance = n.plain(float(ranked["expected"].iloc[0]))
+    head = f"Each attack has its own {n.fraction(SHARE)} of members it is surest of."
+    if len(ranked) == 1:
+        return f"{head} {most}; chance would give {chance}."
+    return (
+        f"{head} {most}, {least}; chance would give {chance}. An attack that finds other records than the rest adds "
+        "to the picture even where its AUC is no higher."
+    )
