@@ -105,7 +105,7 @@ def current() -> Current | None:
     """
     store = open_store()
     asked = st.query_params.get("experiment")
-    key = asked or st.session_state.get("experiment") or _newest(store)
+    key = asked or st.session_state.get("experiment") or next(iter(known(store)), None)
     if key is None:
         return None
     try:
@@ -177,13 +177,13 @@ def job_panel(now: Current) -> None:
         "interrupted": "The process was stopped from outside. Finished stages are kept; resuming computes the rest.",
         "cancelled": "It was cancelled. Finished stages are kept; resuming computes the rest.",
     }
-    if job.state in words:
-        (st.error if job.state == "failed" else st.warning)(words[job.state])
-        resume_button(now, "Try again" if job.state == "failed" else "Resume")
-        log = job.folder / "log.txt"
-        if job.state == "failed" and log.is_file() and log.stat().st_size:
-            with st.expander("What the process printed"):
-                st.code(log.read_text(errors="replace")[-5000:])
+    said = words.get(job.state, "Some of its results are no longer in the store. Starting it again computes them.")
+    (st.error if job.state == "failed" else st.warning)(said)
+    resume_button(now, "Try again" if job.state == "failed" else "Resume")
+    log = job.folder / "log.txt"
+    if job.state == "failed" and log.is_file() and log.stat().st_size:
+        with st.expander("What the process printed"):
+            st.code(log.read_text(errors="replace")[-5000:])
 
 
 def resume_button(now: Current, label: str) -> None:
@@ -257,12 +257,12 @@ def facts(now: Current) -> str:
     )
 
 
-def _newest(store: Store) -> str | None:
-    listed = jobs.listing(store)
-    if listed:
-        return listed[0].key
-    done = sorted(store.root.glob("experiment-*"), key=lambda path: path.stat().st_mtime)
-    return done[-1].name.removeprefix("experiment-") if done else None
+def known(store: Store) -> list[str]:
+    """Hashes of all experiments of the store, begun or finished, the latest first."""
+    times = {job.key: job.submitted for job in jobs.listing(store)}
+    for path in store.root.glob("experiment-*"):
+        times.setdefault(path.name.removeprefix("experiment-"), path.stat().st_mtime)
+    return sorted(times, key=lambda key: times[key], reverse=True)
 
 
 def _unknown(store: Store, key: str) -> None:
@@ -271,7 +271,7 @@ def _unknown(store: Store, key: str) -> None:
         "store was cleared.",
         icon=":material/link_off:",
     )
-    newest = _newest(store)
+    newest = next(iter(known(store)), None)
     if newest and st.button("Show the newest experiment instead"):
         show(newest)
         st.rerun()

@@ -46,11 +46,8 @@ def _running() -> None:
 def _recent() -> dict[str, str]:
     """Hash → label of the newest experiments, running and finished."""
     store = frame.open_store()
-    keys = [job.key for job in jobs.listing(store)]
-    done = sorted(store.root.glob("experiment-*"), key=lambda path: path.stat().st_mtime, reverse=True)
-    keys += [path.name.removeprefix("experiment-") for path in done]
     names = {}
-    for key in list(dict.fromkeys(keys))[:RECENT]:
+    for key in frame.known(store)[:RECENT]:
         try:
             config = config_of(store, key)
         except BadInput:

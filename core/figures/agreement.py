@@ -43,14 +43,13 @@ def agreement_heatmap(table: pd.DataFrame, titles: Mapping[str, str]) -> go.Figu
             colorscale=COUNTS,
             text=[["" if np.isnan(value) else f"{100 * value:.0f}" for value in row] for row in share],
             texttemplate="%{text}",
-            textfont={"size": 11},
             customdata=hover,
             hovertemplate="%{customdata}<extra></extra>",
             hoverongaps=False,
             xgap=2,
             ygap=2,
             colorbar=color_bar(
-                "most exposed members in common (per cent)",
+                "in common (per cent)",
                 tickvals=[0, 0.25, 0.5, 0.75, 1],
                 ticktext=["0", "25", "50", "75", "100"],
             ),
@@ -64,13 +63,17 @@ def agreement_heatmap(table: pd.DataFrame, titles: Mapping[str, str]) -> go.Figu
         "records.",
         x=x_title,
         y=y_title,
-        height=row_height(len(down), each=28, frame=230),
+        height=row_height(len(down), each=31, frame=230),
         legend=False,
     )
     fig.update_xaxes(
         tickvals=list(range(len(across))), ticktext=[titles[name] for name in across], showgrid=False, tickangle=-60
     )
     fig.update_yaxes(
-        autorange="reversed", tickvals=list(range(len(down))), ticktext=[titles[name] for name in down], showgrid=False
+        autorange="reversed",
+        tickvals=list(range(len(down))),
+        ticktext=[titles[name].replace(" ", "<br>", 1) for name in down],  # leaves more of a phone to the cells
+        tickfont={"size": 11},
+        showgrid=False,
     )
     return fig
