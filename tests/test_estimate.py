@@ -108,7 +108,7 @@ def test_the_estimate_of_a_finished_experiment_is_nothing(finished):
 
 def test_estimates_need_no_torch():
     code = "import sys, core.estimate, core.brought, core.training.recipes; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
 
 
 def test_every_pair_has_a_recipe():

@@ -68,7 +68,7 @@ class Needs(Config):
 def drawn(**arguments) -> AppTest:
     def script(**arguments):
         import streamlit as st
-        from test_forms import Example
+        from tests.pages.test_forms import Example
 
         from pages.forms import form, validated
 
@@ -208,7 +208,7 @@ def test_only_and_exclude_hide_fields_and_keep_their_values() -> None:
 def test_two_forms_on_a_page_do_not_meet_and_reset_forgets() -> None:
     def script():
         import streamlit as st
-        from test_forms import Example
+        from tests.pages.test_forms import Example
 
         from pages.forms import form, reset
 
@@ -227,7 +227,7 @@ def test_two_forms_on_a_page_do_not_meet_and_reset_forgets() -> None:
 def test_what_was_typed_survives_a_run_without_the_form() -> None:
     def script():
         import streamlit as st
-        from test_forms import Example
+        from tests.pages.test_forms import Example
 
         from pages.forms import form
 
@@ -246,7 +246,7 @@ def test_what_was_typed_survives_a_run_without_the_form() -> None:
 
 def test_fields_without_a_default_start_empty_and_are_asked_for() -> None:
     def script():
-        from test_forms import Needs
+        from tests.pages.test_forms import Needs
 
         from pages.forms import form, validated
 
