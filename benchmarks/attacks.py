@@ -37,7 +37,7 @@ def main() -> None:
     print("| attack | references | before | after, adaptive | after, non-adaptive | TPR at 1 % FPR before → after |")
     print("|---|---|---|---|---|---|")
     for models, attacks in ATTACKS.items():
-        value = experiment(given.setting, "A3", given.seed, given.data)
+        value = experiment(given.setting, "A3, CWRF", given.seed, given.data)
         value["audit"] = {"attacks": list(attacks), "shadows": {"models": models}, "gradient_records": 0}
         summary = run(parse(value), store, TerminalProgress())
         before, after = summary["before"]["attacks"], summary["after"]["attacks"]

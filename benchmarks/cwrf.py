@@ -28,7 +28,6 @@ from core.metrics import mean_interval
 from core.progress import TerminalProgress
 from core.store import Store
 
-RELAX = {"kind": "relaxloss"}
 SETTINGS = {
     "demo": {"alpha": 0.5, "experiment": {}},
     "location30": {
@@ -52,24 +51,36 @@ SETTINGS = {
 }
 """Recipes: plain SGD with momentum .9, weight decay 5e-4, cosine, batches of 128, no augmentation."""
 
-VARIANTS = ("before", "RelaxLoss from scratch", "A1", "A2", "A3")
+FLAT, OFFICIAL = "flatten-all", "official"
+VARIANTS: dict[str, tuple[str, str, dict]] = {
+    "before": ("before", FLAT, {}),
+    "A3, CWRF": ("after", FLAT, {"mode": "A3"}),
+    "A2, only the rewound are tuned": ("after", FLAT, {"mode": "A2"}),
+    "A1, removed": ("after", FLAT, {"mode": "A1"}),
+    "RelaxLoss fine-tuning, nothing rewound": ("after", FLAT, {"fraction": 1e-9, "base": "trained"}),
+    "RelaxLoss from scratch": ("scratch", FLAT, {}),
+    "A3, CWRF, base: trained model": ("after", FLAT, {"mode": "A3", "base": "trained"}),
+    "A3, CWRF, official RelaxLoss": ("after", OFFICIAL, {"mode": "A3"}),
+    "RelaxLoss from scratch, official variant": ("scratch", OFFICIAL, {}),
+}
+"""Name → (before, after a defence or from scratch; variant of RelaxLoss; changes to the defence)."""
 
 
 def experiment(setting: str, variant: str, seed: int, data: Path | None) -> dict:
     """The config of one run."""
+    side, relaxloss, changes = VARIANTS[variant]
     value = json.loads(json.dumps(SETTINGS[setting]["experiment"]))
-    objective = RELAX | {"alpha": SETTINGS[setting]["alpha"]}
+    objective = {"kind": "relaxloss", "alpha": SETTINGS[setting]["alpha"], "variant": relaxloss}
     value["data"] = {"kind": "digits"} | value.get("data", {}) | {"seed": seed}
     if data:
         value["data"]["path"] = str(data)
     value["seed"] = seed
-    defence = value.setdefault("defence", {"kind": "cwrf"})
-    if variant == "RelaxLoss from scratch":
+    if side == "scratch":
         value["defence"] = None
         value.setdefault("train", {})["objective"] = objective
     else:
-        defence["mode"] = variant if variant != "before" else "A3"
-        defence.setdefault("finetune", {})["objective"] = objective
+        value["defence"] = {"kind": "cwrf"} | value.get("defence", {}) | changes
+        value["defence"].setdefault("finetune", {})["objective"] = objective
     return value
 
 
@@ -78,14 +89,14 @@ def main() -> None:
     parser.add_argument("setting", choices=SETTINGS)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data", type=Path, help="Parquet file of location30 or cifar10")
-    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--most", type=int, default=len(VARIANTS), help="only the first so many variants")
     parser.add_argument("--store")
     given = parser.parse_args()
     store, started, rows = Store(given.store), time.time(), []
     for seed in range(given.seeds):
-        for variant in given.variants.split(","):
+        for variant in list(VARIANTS)[: given.most]:
             summary = run(parse(experiment(given.setting, variant, seed, given.data)), store, TerminalProgress())
-            side = summary["before" if variant in ("before", "RelaxLoss from scratch") else "after"]
+            side = summary["after" if VARIANTS[variant][0] == "after" else "before"]
             loss = side["attacks"]["loss"]
             rows.append({"variant": variant, "seed": seed, "train": side["train_accuracy"]})
             rows[-1] |= {"accuracy": [side[f"test_accuracy{end}"] for end in ("", "_low", "_high")]}

@@ -19,8 +19,8 @@ class Finetune(Config):
     """Epochs of fine-tuning; 0 stops after the rewind."""
     lr: float | None = Field(None, gt=0, le=100)
     """Learning rate; empty: the training recipe's initial one, as in the paper."""
-    objective: Objective = RelaxLoss()
-    """What is minimised while fine-tuning."""
+    objective: Objective = RelaxLoss(variant="flatten-all")
+    """What is minimised while fine-tuning. The default is the variant of RelaxLoss that this line of papers uses."""
 
 
 class CWRF(Config):
