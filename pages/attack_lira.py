@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,7 @@ from pages import frame
 from pages.attack_records import BADGES, CANARY, pictures
 from pages.attack_references import ADD
 from pages.frame import Current
+from pages.once import once
 
 REFERENCES_OF = {"before": "shadows", "after": "shadows_defended"}
 """Audit → the stage with references of the same pipeline: what an attacker who knows the defence would train."""
@@ -67,7 +69,8 @@ def per_record(now: Current, sides: list[str]) -> None:
         views[side] = known[side].one(position=place, target=float(tables[side]["phi"].iloc[place]))
     about(now, row, views, known[sides[0]].queries)
     places = st.columns(len(sides)) if len(sides) == 2 else [st.container()]
-    figures = lira_figures(views, int(row["record"]))
+    key = ("lira", now.key, now.config.audit.lira_variance, int(row["record"]))
+    figures = once(key, partial(lira_figures, views, int(row["record"])))
     for place, side in zip(places, sides, strict=True):
         with place:
             st.markdown(f"**{side.capitalize()} the defence**" if now.config.defence else "**The trained model**")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,7 @@ from pages.attack_lira import per_record
 from pages.attack_records import exposed
 from pages.attack_references import more, not_run
 from pages.frame import Current
+from pages.once import once
 
 CURVES = 6
 """More curves in one figure cannot be told apart."""
@@ -102,7 +104,8 @@ def curves(now: Current, chosen: dict[str, str], sides: list[str], non_members: 
     places = st.columns(2)
     for place, log in zip(places, (False, True), strict=True):
         with place:
-            figure = roc_figure(table, log, non_members)
+            key = ("roc", now.key, *chosen, *sides, log)
+            figure = once(key, partial(roc_figure, table, log, non_members))
             frame.draw(figure, f"roc-{'log' if log else 'linear'}", caption=False)
     st.caption(caption_of(figure))
 
@@ -150,7 +153,8 @@ def one_attack(now: Current, everyone: pd.DataFrame, first: str, folders: tuple[
     for place, side in zip(places, sides, strict=True):
         with place:
             st.markdown(f"**Scores {side} the defence**" if folders[1] else "**Scores**")
-            figure = member_histogram(binned.counts[side], log=binned.log, most=binned.fullest)
+            make = partial(member_histogram, binned.counts[side], log=binned.log, most=binned.fullest)
+            figure = once(("scores", *folders, attack, side), make)
             frame.draw(figure, f"scores-{side}", caption=False)
     beyond = f" The end bins also hold {n.count(binned.beyond)} scores beyond the axis." if binned.beyond else ""
     st.caption(caption_of(figure) + beyond)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import streamlit as st
-from plotly.graph_objects import Figure
+
+T = TypeVar("T")
 
 
-@st.cache_resource(max_entries=100, show_spinner=False)
-def once(key: tuple, _make: Callable[[], Figure]) -> Figure:
-    """The figure of this key, for all sessions. The key names everything it depends on; results never change."""
+@st.cache_resource(max_entries=200, show_spinner=False)
+def once(key: tuple, _make: Callable[[], T]) -> T:
+    """The figure (or figures) of this key, for all sessions. The key names everything it depends on; results never
+    change."""
     return _make()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -12,6 +14,7 @@ from core.figures import before_after, critical_counts, curves, roc_figure
 from core.figures import numbers as n
 from pages import frame
 from pages.frame import Current
+from pages.once import once
 
 frame.header(
     "Overview",
@@ -49,7 +52,9 @@ def story(now: Current) -> None:
     log = (
         st.segmented_control("Axes", ["linear", "log-log"], default="linear", label_visibility="collapsed") == "log-log"
     )
-    frame.draw(roc_figure(roc_curves(now, headline), log, before["attacks"][headline]["non_members"]), "roc")
+    non_members = before["attacks"][headline]["non_members"]
+    make = partial(roc_figure, roc_curves(now, headline), log, non_members)
+    frame.draw(once(("roc", now.key, headline, log), make), "roc")
 
 
 def in_words(now: Current, summary: dict, headline: str) -> str:
@@ -102,7 +107,8 @@ def card(place, title: str, rows: pd.DataFrame) -> None:
     with place.container(border=True, height="stretch"):
         st.caption(title)
         st.markdown(f"#### {' → '.join(write(value) for value in rows['value'])}")
-        frame.draw(before_after(rows, compact=True), f"card-{title}", caption=False)
+        make = partial(before_after, rows, compact=True)
+        frame.draw(once(("card", title, *rows["value"], *rows["low"]), make), f"card-{title}", caption=False)
 
 
 def rewound(place, now: Current, summary: dict) -> None:

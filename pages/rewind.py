@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,7 @@ from core.rewinding import CWRF, Finetune
 from core.store import read_json
 from pages import forms, frame, scope
 from pages.frame import Current
+from pages.once import once
 
 frame.header(
     "Rewind",
@@ -140,11 +142,12 @@ def outcome(now: Current) -> None:
     )
     left, right = st.columns(2)
     with left:
-        frame.draw(before_after(pd.DataFrame(rows)), "outcome")
+        frame.draw(once(("outcome", now.key), partial(before_after, pd.DataFrame(rows))), "outcome")
     with right:
         curves = pd.concat([now.table(when, "curves").assign(when=when) for when in ("before", "after")])
         curves = curves[curves["attack"] == headline].assign(attack=ATTACKS[headline].title)
-        frame.draw(roc_figure(curves, False, found["non_members"]), "roc")
+        make = partial(roc_figure, curves, False, found["non_members"])
+        frame.draw(once(("roc", now.key, headline, False), make), "roc")
     weights = now.folders["rewind"] / "final.safetensors"
     st.download_button(
         "Download the defended weights (safetensors)",
