@@ -68,9 +68,9 @@ class Needs(Config):
 def drawn(**arguments) -> AppTest:
     def script(**arguments):
         import streamlit as st
-        from tests.pages.test_forms import Example
 
         from pages.forms import form, validated
+        from tests.pages.test_forms import Example
 
         data = form(Example, arguments.pop("value", None), arguments.pop("key", "f"), **arguments)
         st.session_state["data"] = data
@@ -208,9 +208,9 @@ def test_only_and_exclude_hide_fields_and_keep_their_values() -> None:
 def test_two_forms_on_a_page_do_not_meet_and_reset_forgets() -> None:
     def script():
         import streamlit as st
-        from tests.pages.test_forms import Example
 
         from pages.forms import form, reset
+        from tests.pages.test_forms import Example
 
         st.button("reset", key="reset", on_click=reset, args=("a",))
         st.session_state["out"] = [form(Example, None, key)["epochs"] for key in ("a", "ab")]
@@ -227,9 +227,9 @@ def test_two_forms_on_a_page_do_not_meet_and_reset_forgets() -> None:
 def test_what_was_typed_survives_a_run_without_the_form() -> None:
     def script():
         import streamlit as st
-        from tests.pages.test_forms import Example
 
         from pages.forms import form
+        from tests.pages.test_forms import Example
 
         if not st.toggle("elsewhere", key="elsewhere"):
             st.session_state["out"] = form(Example, None, "f")
@@ -246,9 +246,8 @@ def test_what_was_typed_survives_a_run_without_the_form() -> None:
 
 def test_fields_without_a_default_start_empty_and_are_asked_for() -> None:
     def script():
-        from tests.pages.test_forms import Needs
-
         from pages.forms import form, validated
+        from tests.pages.test_forms import Needs
 
         validated(Needs, form(Needs, None, "n"))
 
