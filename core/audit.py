@@ -38,6 +38,8 @@ AttackName = Literal[
     "quantile",
     "label_only",
 ]
+ADAPTIVE, ASSUMED_RECIPE = "adaptive", "assumed recipe"
+"""Reference models of the target's own pipeline; of a recipe that is only assumed, as for weights somebody brings."""
 NON_ADAPTIVE = "non-adaptive"
 """Ends the name of an attack whose reference models were trained without the defence."""
 REFERENCES = {"reference_phi", "reference_logits"}
@@ -106,12 +108,14 @@ def audit(
     regions: list[str],
     config: AuditConfig,
     non_adaptive: Signals | None = None,
+    own_references: str = ADAPTIVE,
 ) -> Audit:
     """Run the attacks of `config` on one target.
 
     records: row per audited record with member (bool), canary (bool), label. signals: same order, references of the
     target's own pipeline. gradients [N, R]: per-region gradient norms, nan where not computed. non_adaptive: the same
     signals with references that lack the target's defence; attacks that use references are then run on both.
+    own_references: how results with the references in `signals` are labelled.
     Attacks are scored on the records that have a score.
     """
     from core.attacks import ATTACKS, evaluate
@@ -130,7 +134,9 @@ def audit(
         runs += [(f"{name}:{NON_ADAPTIVE}", ATTACKS[name], non_adaptive) for name in with_references]
     for name, kind, seen in runs:
         attack = kind(**_parameters(kind, config))
-        adaptive = NON_ADAPTIVE if seen is non_adaptive else "adaptive" if kind.needs & REFERENCES else "no references"
+        adaptive = (
+            NON_ADAPTIVE if seen is non_adaptive else own_references if kind.needs & REFERENCES else "no references"
+        )
         title = f"{attack.title} ({adaptive})" if kind.needs & REFERENCES else attack.title
         row: dict[str, Any] = {"attack": name, "title": title, "adaptive": adaptive, "group": "all"}
         reason = attack.is_compatible(seen)

@@ -167,6 +167,7 @@ def audit(b: Build, e: Experiment, key: str) -> None:
         regions=list(regions(model)),
         config=e.audit,
         non_adaptive=with_references.get(other),
+        own_references=audits.ASSUMED_RECIPE if e.weights else audits.ADAPTIVE,
     )
     for name in ("records", "attacks", "curves", "risk"):
         _write(b, name, getattr(found, name))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import streamlit as st
+from pydantic import ValidationError
 
 from core.attacks import ATTACKS
 from core.config import BadInput, explain
@@ -171,8 +172,8 @@ chosen = at_once(now.folders["scores"], defence) if defence else None
 if defence and chosen is not None:
     try:
         experiment = Experiment.model_validate({**now.config.model_dump(), "defence": defence.model_dump()})
-    except ValueError as error:  # a pydantic error of the whole, such as data that do not go with the objective
-        st.error(explain(error) if hasattr(error, "errors") else str(error))
+    except ValidationError as error:  # of the whole, such as data that do not go with the objective
+        st.error(explain(error, Experiment))
         st.stop()
     preview(experiment, now)
     mine = same(now.config.defence, defence)

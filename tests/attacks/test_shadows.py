@@ -137,3 +137,16 @@ def test_a_real_cluster_goes_on_when_one_of_its_two_workers_is_killed(tmp_path: 
                 killed = True
     assert sorted(results) == [n * n for n in range(10)]
     assert len({path.name.split("-")[1] for path in tmp_path.iterdir()}) > 1
+
+
+def test_references_of_brought_weights_are_said_to_follow_an_assumed_recipe(
+    tmp_path: Path, finished: tuple[Store, object]
+) -> None:
+    made, e = finished
+    trained = made.path(plan(e)["train"])
+    weights = {"trained": str(trained / "final.safetensors"), "initial": str(trained / "initial.safetensors")}
+    store, own = Store(tmp_path), parse(experiment(2) | {"weights": weights, "defence": None})
+    run(own, store)
+    attacks = pd.read_parquet(store.path(plan(own)["before"]) / "attacks.parquet").set_index("attack")
+    assert set(attacks.loc[["rmia"], "adaptive"]) == {"assumed recipe"}
+    assert attacks.loc[["rmia"], "title"].iloc[0] == "RMIA online (assumed recipe)"
