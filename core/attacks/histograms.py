@@ -70,9 +70,9 @@ def _wide(finite: np.ndarray) -> bool:
 
 
 def _negative_log(score: np.ndarray) -> np.ndarray:
-    """−log10(−score); a score of zero becomes +inf, the surest of all."""
+    """−log10(−score); a score of zero or above, such as +inf, becomes +inf, the surest of all."""
     with np.errstate(divide="ignore"):
-        return -np.log10(-score)
+        return -np.log10(np.maximum(-score, 0))
 
 
 def _around(distinct: np.ndarray) -> np.ndarray:
