@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -198,10 +198,14 @@ def _live(now: Current, had: tuple[bool, ...]) -> None:
     if job is None or not job.active or tuple(now.has(key) for key in now.folders) != had:
         st.rerun(scope="app")
     _stages(job)
-    label = "Cancelling …" if job.cancelling else "Cancel"
-    if st.button(label, icon=":material/cancel:", disabled=job.cancelling, key=f"cancel-{now.key}"):
-        jobs.cancel(now.store, now.key, wait=False)
-        st.rerun(scope="fragment")
+    # a callback, because a rerun of the fragment that ends above this line would swallow the click
+    st.button(
+        "Cancelling …" if job.cancelling else "Cancel",
+        icon=":material/cancel:",
+        disabled=job.cancelling,
+        key=f"cancel-{now.key}",
+        on_click=partial(jobs.cancel, now.store, now.key, wait=False),
+    )
 
 
 def _stages(job: jobs.JobStatus) -> None:
