@@ -23,7 +23,7 @@ from core.importance.vulnerability import PVE
 from core.models import ConvNet, Model
 from core.progress import Progress
 from core.rewinding import CWRF, select
-from core.store import Build, Stage, Store, digest, file_digest, read_json
+from core.store import Build, Stage, Store, file_digest, read_json
 from core.training import TrainConfig
 
 TITLES = {
@@ -225,7 +225,6 @@ __all__ = [
     "Experiment",
     "LoadedWeights",
     "config_of",
-    "digest",
     "parse",
     "plan",
     "run",
