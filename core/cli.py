@@ -6,6 +6,7 @@ import argparse
 import difflib
 import json
 import math
+import os
 import sys
 import typing
 from pathlib import Path
@@ -37,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     given, unknown = parser.parse_known_args(arguments)
     if unknown:
         parser.error(_unknown(unknown[0].partition("=")[0], [f"--{k[1:]}" for k in vars(given) if k.startswith(".")]))
+    if given.cluster:
+        os.environ["REWINDLAB_CLUSTER"] = given.cluster
     try:
         store = Store(given.store)
         if given.job:
@@ -91,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("config", nargs="?", type=Path, help="JSON file of an experiment; flags override it")
     command.add_argument("--store", help="folder of results (default: REWINDLAB_STORE, else runs/)")
     command.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+    command.add_argument("--cluster", help="address of a Dask scheduler that trains the reference models")
     command.add_argument("--job", help=argparse.SUPPRESS)
     for path, kind, field, default in fields(Experiment):
         where = f"[{kind}] " if kind else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from core.attacks.shadows import load_references
+from core.cli import main
 from core.config import BadInput
 from core.experiment import parse, plan, run
 from core.parallel import fan_out
@@ -121,6 +123,18 @@ def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("core.parallel.WAIT", 1)
     with pytest.raises(BadInput, match=r"the cluster tcp://127.0.0.1:9 does not answer within 1 s"):
         list(fan_out(pow, [(2, 2)], cluster="tcp://127.0.0.1:9"))
+
+
+def test_the_command_line_takes_the_address_of_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("core.parallel.WAIT", 1)
+    monkeypatch.setenv("REWINDLAB_CLUSTER", "")  # put back after the test
+    config = tmp_path / "experiment.json"
+    config.write_text(json.dumps(experiment(2)))
+    assert main(["run", str(config), "--store", str(tmp_path / "s"), "--cluster", "tcp://127.0.0.1:9"]) == 2
+    assert "the cluster tcp://127.0.0.1:9 does not answer" in capsys.readouterr().err
 
 
 @pytest.mark.slow
