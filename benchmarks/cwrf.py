@@ -43,8 +43,8 @@ SETTINGS = {
         "alpha": 1.0,
         "experiment": {
             "data": {"kind": "images", "members": 4000, "non_members": 4000, "reference": 4000, "population": 2000},
-            "model": {"kind": "convnet", "channels": [16, 32, 64, 64, 128]},
-            "train": {"epochs": 20, "lr": 0.05, "batch_size": 64},
+            "model": {"kind": "convnet", "channels": [16, 16, 32, 32, 64]},
+            "train": {"epochs": 15, "lr": 0.05, "batch_size": 64},
             "defence": {"kind": "cwrf", "fraction": 0.03, "finetune": {"epochs": 8}},
         },
     },

@@ -37,6 +37,7 @@ AttackName = Literal[
     "shadow_nn",
     "quantile",
     "label_only",
+    "trajectory",
 ]
 ADAPTIVE, ASSUMED_RECIPE = "adaptive", "assumed recipe"
 """Reference models of the target's own pipeline; of a recipe that is only assumed, as for weights somebody brings."""
@@ -91,7 +92,8 @@ class Audit:
     records: pd.DataFrame
     """One row per audited record: member, canary, label, prediction, loss, phi and one score_* column per attack."""
     attacks: pd.DataFrame
-    """One row per attack and group ("all", "canaries"): the columns of `core.attacks.evaluate`, or `reason`."""
+    """One row per attack and group ("all", "canaries"): the columns of `core.attacks.evaluate`, or `reason`; canaries
+    also have their exposure."""
     curves: pd.DataFrame
     """Thinned ROC curves: attack, fpr, tpr."""
     risk: pd.DataFrame
@@ -118,7 +120,7 @@ def audit(
     own_references: how results with the references in `signals` are labelled.
     Attacks are scored on the records that have a score.
     """
-    from core.attacks import ATTACKS, evaluate
+    from core.attacks import ATTACKS
     from core.metrics import roc, table, thin
 
     member, canary = records["member"].to_numpy(bool), records["canary"].to_numpy(bool)
@@ -126,18 +128,19 @@ def audit(
     records = records.assign(prediction=signals.logits.argmax(1), loss=loss, phi=signals.phi)
     rows: list[dict[str, Any]] = []
     curves = []
-    runs: list[tuple[str, type[Attack], Signals]] = [
-        (name, ATTACKS[name], signals) for name in dict.fromkeys(config.attacks)
+    runs: list[tuple[str, Attack, Signals]] = [
+        (name, ATTACKS[name](**_parameters(ATTACKS[name], config)), signals) for name in dict.fromkeys(config.attacks)
     ]
     if non_adaptive:
-        with_references = [name for name, kind, _ in runs if kind.needs & REFERENCES]
-        runs += [(f"{name}:{NON_ADAPTIVE}", ATTACKS[name], non_adaptive) for name in with_references]
-    for name, kind, seen in runs:
-        attack = kind(**_parameters(kind, config))
-        adaptive = (
-            NON_ADAPTIVE if seen is non_adaptive else own_references if kind.needs & REFERENCES else "no references"
-        )
-        title = f"{attack.title} ({adaptive})" if kind.needs & REFERENCES else attack.title
+        runs += [
+            (f"{name}:{NON_ADAPTIVE}", attack, non_adaptive)
+            for name, attack, _ in runs
+            if attack.looks_at_references(non_adaptive)
+        ]
+    for name, attack, seen in runs:
+        referred = attack.looks_at_references(seen)
+        adaptive = NON_ADAPTIVE if seen is non_adaptive else own_references if referred else "no references"
+        title = f"{attack.title} ({adaptive})" if referred else attack.title
         row: dict[str, Any] = {"attack": name, "title": title, "adaptive": adaptive, "group": "all"}
         reason = attack.is_compatible(seen)
         if reason:
@@ -146,10 +149,7 @@ def audit(
         scores = np.asarray(attack(seen), np.float64)
         row["chosen"] = ", ".join(f"{what} {value}" for what, value in attack.chosen(seen).items())
         records[f"score_{name}"] = scores
-        for group, chosen in {"all": np.ones(len(member), bool), "canaries": canary}.items():
-            chosen = chosen & np.isfinite(scores)
-            if (chosen & member).any() and (chosen & ~member).any():
-                rows.append({**row, "group": group, **evaluate(scores=scores[chosen], is_member=member[chosen])})
+        rows += [row | found for found in _groups(attack, seen, scores, member, canary)]
         known = np.isfinite(scores)
         curve = table(thin(roc(scores=scores[known], is_member=member[known])))
         curves.append(curve.assign(attack=name))
@@ -160,6 +160,25 @@ def audit(
         risk=region_risk(gradients=gradients, is_member=member, regions=regions),
         metrics=accuracy(records),
     )
+
+
+def _groups(
+    attack: Attack, seen: Signals, scores: np.ndarray, member: np.ndarray, canary: np.ndarray
+) -> list[dict[str, Any]]:
+    """What the attack achieved on all records and on the canaries, where there are members and non-members."""
+    from core.attacks import evaluate, shadow_scores
+    from core.attacks.evaluate import exposure_columns
+
+    shadow, found = shadow_scores(attack, seen), []
+    for group, asked in {"all": np.ones(len(member), bool), "canaries": canary}.items():
+        chosen = asked & np.isfinite(scores)
+        if not (chosen & member).any() or not (chosen & ~member).any():
+            continue
+        part = {"scores": scores[chosen], "is_member": member[chosen]}
+        known = shadow and (shadow[0][:, chosen].ravel(), shadow[1][:, chosen].ravel())
+        row = {"group": group, **evaluate(**part, known=known)}
+        found.append(row | exposure_columns(**part) if group == "canaries" else row)
+    return found
 
 
 def _parameters(kind: type[Attack], config: AuditConfig) -> dict[str, Any]:

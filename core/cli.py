@@ -14,15 +14,18 @@ from typing import Any, NoReturn
 
 from pydantic.fields import FieldInfo
 
-from core.config import BadInput, Config, fields
+from core.config import BadInput, Config, fields, merge, nested
 from core.experiment import Experiment, run
 from core.experiment import parse as validated
 from core.jobs import run_job
-from core.progress import Cancelled, TerminalProgress
-from core.report import text
+from core.presets import PRESETS
+from core.progress import Cancelled, Progress, TerminalProgress
+from core.report import sweep_text, text
 from core.store import Store, read_json
+from core.sweep import Sweep, parse_sweep, results, run_sweep
 
 EXAMPLE = "python -m core run --data.members 400 --defence.fraction 0.01 --defence.finetune.objective.kind ce"
+SWEEP_EXAMPLE = "python -m core sweep --vary defence.fraction=0.01,0.03,0.1 --seeds 3"
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,10 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["REWINDLAB_CLUSTER"] = given.cluster
     try:
         store = Store(given.store)
+        sweeping = given.command == "sweep"
         if given.job:
             # a config that cannot be read must fail as a job does, where the page can see it
-            return run_job(store, given.job, lambda progress: _discard(run(parse(given), store, progress)))
-        return _run(parse(given), store, given.json)
+            return run_job(store, given.job, lambda progress: _work(given, store, progress))
+        return _sweep(sweep_of(given), store, given.json) if sweeping else _run(parse(given), store, given.json)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -56,46 +60,84 @@ def parse(given: argparse.Namespace) -> Experiment:
     value = Experiment().model_dump(mode="json")
     if given.config:
         value = merge(value, _read(given.config))
+    return validated(merge(value, _flags(given)))
+
+
+def sweep_of(given: argparse.Namespace) -> Sweep:
+    """The sweep from its JSON file or a preset, with the flags laid over its base. Raises BadInput."""
+    value: dict[str, Any] = _read(given.config) if given.config else {}
+    flags = _flags(given)
+    if given.preset:
+        if given.preset not in PRESETS:
+            raise BadInput(f"there is no preset {given.preset}: choose one of {', '.join(PRESETS)}")
+        base = merge(merge(Experiment().model_dump(mode="json"), value.get("base") or {}), flags)
+        value = PRESETS[given.preset].make(validated(base), given.seeds or 1).model_dump(mode="json")
+    elif flags:
+        value["base"] = merge(value.get("base") or {}, flags)
+    for item in given.vary:
+        name, equals, values = item.partition("=")
+        if not equals or not values:
+            raise BadInput(f"--vary {item}: write FIELD=VALUE,VALUE, as in defence.fraction=0.01,0.05")
+        value.setdefault("vary", {})[name] = [_plain_value(part) for part in values.split(",")]
+    if given.seeds:
+        value["seeds"] = given.seeds
+    if not (value.get("vary") or value.get("points")):
+        raise BadInput("nothing varies: give --preset, --vary FIELD=A,B or a JSON file with vary or points")
+    return parse_sweep(value)
+
+
+def _flags(given: argparse.Namespace) -> dict[str, Any]:
+    """The experiment's fields given as flags, nested as in its JSON."""
     flags = {k[1:]: v for k, v in vars(given).items() if k.startswith(".") and v is not None}
-    return validated(merge(value, nested({k: None if v is NONE else v for k, v in flags.items()})))
+    return nested({k: None if v is NONE else v for k, v in flags.items()})
 
 
-def merge(old: Any, new: Any) -> Any:
-    """`new` laid over `old`; where the kind changes nothing of the old kind stays."""
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        return new
-    if new.get("kind", old.get("kind")) != old.get("kind"):
-        return new
-    return old | {name: merge(old.get(name), value) for name, value in new.items()}
+def _plain_value(text: str) -> Any:
+    """A number, true, false or null where it reads like one, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
-def nested(flat: dict[str, Any]) -> dict[str, Any]:
-    """{"a.b": 1} → {"a": {"b": 1}}."""
-    out: dict[str, Any] = {}
-    for path, value in flat.items():
-        *parents, last = path.split(".")
-        place = out
-        for part in parents:
-            place = place.setdefault(part, {})
-            if not isinstance(place, dict):
-                raise BadInput(f"--{path} does not go with switching {part} off")
-        place[last] = value
-    return out
+def _work(given: argparse.Namespace, store: Store, progress: Progress) -> None:
+    """What a job does in its own process."""
+    if given.command == "sweep":
+        run_sweep(sweep_of(given), store, progress)
+    else:
+        run(parse(given), store, progress)
 
 
 def _parser() -> argparse.ArgumentParser:
     top = Parser(prog="python -m core", description="RewindLab's engine on the command line.")
-    command = top.add_subparsers(required=True, metavar="command").add_parser(
+    commands = top.add_subparsers(required=True, metavar="command", dest="command")
+    one = commands.add_parser(
         "run",
         help="run one experiment",
         description=f"Train, score, rewind, fine-tune and attack. Without flags: the demo. Example: {EXAMPLE}",
         allow_abbrev=False,
     )
-    command.add_argument("config", nargs="?", type=Path, help="JSON file of an experiment; flags override it")
-    command.add_argument("--store", help="folder of results (default: REWINDLAB_STORE, else runs/)")
-    command.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
-    command.add_argument("--cluster", help="address of a Dask scheduler that trains the reference models")
-    command.add_argument("--job", help=argparse.SUPPRESS)
+    one.add_argument("config", nargs="?", type=Path, help="JSON file of an experiment; flags override it")
+    many = commands.add_parser(
+        "sweep",
+        help="run many experiments that share what they can",
+        description=f"A grid over any fields of an experiment, or a ready-made sweep. Example: {SWEEP_EXAMPLE}",
+        allow_abbrev=False,
+    )
+    many.add_argument("config", nargs="?", type=Path, help="JSON file of a sweep; flags override its base experiment")
+    many.add_argument("--preset", metavar="…", help=f"a ready-made sweep: {', '.join(PRESETS)}")
+    many.add_argument("--vary", metavar="FIELD=A,B,…", action="append", default=[], help="a field and its values")
+    many.add_argument("--seeds", type=int, metavar="…", help="repeats of every point with other seeds")
+    for command in (one, many):
+        command.add_argument("--store", help="folder of results (default: REWINDLAB_STORE, else runs/)")
+        command.add_argument("--json", action="store_true", help="print the result as JSON on the last line")
+        command.add_argument("--cluster", help="address of a Dask scheduler that trains the reference models")
+        command.add_argument("--job", help=argparse.SUPPRESS)
+        _experiment_flags(command)
+    return top
+
+
+def _experiment_flags(command: argparse.ArgumentParser) -> None:
     for path, kind, field, default in fields(Experiment):
         where = f"[{kind}] " if kind else ""
         shown = (
@@ -105,7 +147,6 @@ def _parser() -> argparse.ArgumentParser:
         )
         text_ = f"{where}{field.description or ''}{shown}".replace("%", "%%")
         command.add_argument(f"--{path}", dest=f".{path}", metavar="…", type=_reader(field), help=text_)
-    return top
 
 
 def _unknown(flag: str, flags: list[str]) -> str:
@@ -151,6 +192,23 @@ def _run(experiment: Experiment, store: Store, as_json: bool) -> int:
     return 0
 
 
+def _sweep(sweep: Sweep, store: Store, as_json: bool) -> int:
+    progress = TerminalProgress()
+    try:
+        run_sweep(sweep, store, progress)
+    except (KeyboardInterrupt, Cancelled):
+        progress.close()
+        print("cancelled; finished points are kept", file=sys.stderr)
+        return 130
+    finally:
+        progress.close()
+    rows = results(store, sweep)
+    print(sweep_text(rows))
+    if as_json:
+        print(json.dumps(_finite(rows.to_dict("records")), allow_nan=False))
+    return 0
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         value = read_json(path)
@@ -170,7 +228,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _discard(_: Any) -> None:
-    """A job's result is in the store, nobody reads it from here."""

@@ -84,3 +84,26 @@ def kinds(model: type[Config]) -> set[str]:
         for config in configs_in(field.annotation):
             found |= kinds(config)
     return found
+
+
+def merge(old: Any, new: Any) -> Any:
+    """`new` laid over `old`; where the kind changes nothing of the old kind stays."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    if new.get("kind", old.get("kind")) != old.get("kind"):
+        return new
+    return old | {name: merge(old.get(name), value) for name, value in new.items()}
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """{"a.b": 1} → {"a": {"b": 1}}."""
+    out: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, last = path.split(".")
+        place = out
+        for part in parents:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise BadInput(f"{path} does not go with switching {part} off")
+        place[last] = value
+    return out

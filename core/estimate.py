@@ -6,6 +6,7 @@ Free of torch, except inside `measure`. The unit of work is one record passed fo
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -57,7 +58,7 @@ def estimate(experiment: Experiment, store: Store) -> Estimate:
     """
     missing: dict[str, Stage] = {}
     for stage in plan(experiment).values():
-        if stage.kind in ("train", "rewind") and store.find(stage) is None:
+        if "recipe" in stage.config and store.find(stage) is None:
             missing.setdefault(stage.folder, stage)
     references = {stage: count for stage, count in missing_references(experiment, store).items() if count}
     if not missing and not references:
@@ -73,6 +74,12 @@ def estimate(experiment: Experiment, store: Store) -> Estimate:
         # a reference model trains on half of the pool; the last round of processes takes as long as a full one
         rounds = math.ceil(count / workers())
         parts[stage.key] = rounds * _pipeline(stage.config["pipeline"], per_epoch) * pool / 2 / experiment.data.members
+    if references and (cluster := os.environ.get("REWINDLAB_CLUSTER")):
+        # asking a cluster that does not answer would hold up the page
+        basis += (
+            f"; reference models as if {cluster} trained {workers()} at once (set REWINDLAB_WORKERS to its number of "
+            "workers)"
+        )
     return Estimate(sum(parts.values()), basis, parts)
 
 
@@ -87,13 +94,17 @@ def missing_references(experiment: Experiment, store: Store) -> dict[Stage, int]
 
 
 def _pipeline(config: dict[str, Any], per_epoch: Callable[[float], float]) -> float:
-    """Seconds of one reference model: plain training, or PVE scoring and fine-tuning (and training before it)."""
-    epochs = config["recipe"]["epochs"]
-    if "defence" not in config:
-        return epochs * per_epoch(1)
+    """Seconds of one reference model: plain training, or everything its defence trains."""
+    epochs, one = config["recipe"]["epochs"], per_epoch(1)
+    defence = config.get("defence") or {}
+    if defence.get("kind") == "scratch":
+        return min(defence["epochs"] or epochs, defence["stop_after"] or epochs) * one
+    if not defence or defence["kind"] == "fine-tuning":
+        return (epochs + (defence["finetune"]["epochs"] if defence else 0)) * one
     scoring = (config["importance"]["epochs"] or epochs) * per_epoch(PVE_PASSES)
-    trained = epochs if config["defence"]["base"] == "trained" else 0
-    return scoring + (trained + config["defence"]["finetune"]["epochs"]) * per_epoch(1)
+    trained = epochs * one if defence["base"] == "trained" else 0
+    again = (defence["rounds"] - 1) * scoring
+    return scoring + trained + again + defence["rounds"] * defence["finetune"]["epochs"] * one
 
 
 def measure(experiment: Experiment, store: Store) -> dict[str, Any]:
@@ -207,8 +218,8 @@ def _measurements(path: Path) -> list[dict[str, Any]]:
 
 
 def _epochs(stage: Stage) -> int:
-    holder = stage.config["defence"]["finetune"] if stage.kind == "rewind" else stage.config["recipe"]
-    return holder["epochs"]
+    epochs = stage.config["recipe"]["epochs"]
+    return min(epochs, stage.config.get("stop_after") or epochs)
 
 
 def _passes(stage: Stage) -> float:

@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from core.audit import AuditConfig
 from core.config import BadInput, Config, explain
 from core.data import Data, Digits
 from core.data.config import TableParquet
+from core.defence import CWRF, Defence, FromScratch, objective_of, recipe_of
 from core.defenses import CrossEntropy, ObjectiveBase
 from core.importance import ImportanceConfig, ScoreIndex
 from core.importance.vulnerability import PVE
 from core.models import ConvNet, Model
 from core.progress import Progress
-from core.rewinding import CWRF, select
+from core.rewinding import select
 from core.store import Build, Stage, Store, file_digest, read_json
 from core.training import TrainConfig
 
@@ -35,12 +36,30 @@ TITLES = {
     "scores": "Score statistics",
     "shadows": "Reference models",
     "before": "Attacks before",
-    "rewind": "Rewind and fine-tune",
+    "early": "An early epoch, to rewind to",
+    "ranking": "Ranking of the weights",
+    "round": "An earlier round of rewinding",
+    "rescored": "Scoring the rewound model again",
+    "defended": "Defence",
     "shadows_defended": "Reference models with the defence",
     "after": "Attacks after",
+    "onion_before": "Scoring the undefended model again",
+    "onion_after": "Scoring the defended model again",
+    "onion": "What moved",
     "experiment": "Summary",
+    "shared": "What several points share",
+    "points": "Points of the sweep",
 }
 """What each stage is called on a page."""
+
+INDEX = {"pve": "vulnerability.npy", "learnability": "learnability.npy"}
+"""The score index in the scores stage by selection rule; the others have a ranking stage of their own."""
+
+
+def title(key: str) -> str:
+    """What a stage is called on a page; the rounds of a rewind are numbered."""
+    name = key.rstrip("0123456789")
+    return f"{TITLES.get(name, name)} {key[len(name) :]}".strip()
 
 
 class LoadedWeights(Config):
@@ -67,12 +86,20 @@ class Experiment(Config):
     """Weights to start from instead of training."""
     importance: ImportanceConfig = ImportanceConfig()
     """How vulnerability is scored."""
-    defence: CWRF | None = CWRF()
+    defence: Defence | None = CWRF()
     """What is done about memorisation; none: only the audit."""
+    onion: bool = False
+    """Score the rewound model again, and the undefended one as a control: does the risk move to other weights?"""
     audit: AuditConfig = AuditConfig()
     """Attacks."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Seed of initial weights, batch order and fine-tuning; the split has its own (data.seed)."""
+
+    @field_validator("defence", mode="before")
+    @classmethod
+    def _rewinds_unless_said(cls, given: Any) -> Any:
+        """A defence without a kind is CWRF."""
+        return {"kind": "cwrf", **given} if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _fits(self) -> Experiment:
@@ -84,6 +111,18 @@ class Experiment(Config):
         for split, use in (("members", "training"), ("reference", "privacy vulnerability (PVE)")):
             if (given := getattr(self.data, split)) < 2:
                 raise ValueError(f"data.{split} should be at least 2, {use} needs them (got {given})")
+        d = self.defence
+        for name, objective in (("train", self.train.objective), *((("defence", objective_of(d)),) if d else ())):
+            if problem := objective.check(self.model):
+                raise ValueError(f"{name}: {problem}")
+        if isinstance(d, CWRF) and d.rewind_to == "early":
+            epochs = self.train.epochs if d.base == "trained" else self.importance.epochs or self.train.epochs
+            if d.base == "trained" and self.weights:
+                raise ValueError("an early epoch is known only of models trained here: set defence.base to pve")
+            if d.early_epoch >= epochs:
+                raise ValueError(f"defence.early_epoch {d.early_epoch} is not before the last of {epochs} epochs")
+        if self.onion and not isinstance(d, CWRF):
+            raise ValueError("onion scores a rewound model again: it needs defence.kind cwrf")
         return self
 
     @property
@@ -113,10 +152,10 @@ def plan(experiment: Experiment) -> dict[str, Stage]:
         stages[key] = Stage(key, kind, config, chosen, partial(_build, kind, e, key))
         return stages[key]
 
-    def add_training(key: str, recipe: TrainConfig, objective: ObjectiveBase) -> None:
-        config = {"model": _plain(e.model), "recipe": _plain(recipe, "objective"), "objective": _plain(objective)}
+    def add_training(key: str, recipe: TrainConfig, objective: ObjectiveBase, stop_after: int | None = None) -> None:
+        config = _recipe(recipe, objective) | {"model": _plain(e.model), "seed": e.seed}
         start = {"load": stages["load"]} if "load" in stages else {}
-        add(key, "train", config | {"seed": e.seed}, "data", **start)
+        add(key, "train", config | ({"stop_after": stop_after} if stop_after else {}), "data", **start)
 
     add("data", "data", _plain(e.data))
     if e.weights:
@@ -124,24 +163,54 @@ def plan(experiment: Experiment) -> dict[str, Stage]:
     else:
         add_training("train", e.train, e.train.objective)
     scoring = e.train.model_copy(update={"epochs": e.importance.epochs or e.train.epochs})
+    pve = PVE(lam=e.importance.lam, kl=e.importance.kl)
     add_training("learnability", scoring, CrossEntropy())
-    add_training("vulnerability", scoring, PVE(lam=e.importance.lam, kl=e.importance.kl))
+    add_training("vulnerability", scoring, pve)
     add("scores", "scores", {}, "learnability", "vulnerability")
     trained = stages["load" if e.weights else "train"]
     plain = {"model": _plain(e.model), "recipe": _plain(e.train), "seed": e.seed}
     references: list[str] = []
+    asked = _plain(e.audit.shadows) | ({"trajectory": True} if "trajectory" in e.audit.attacks else {})
     if e.audit.shadows.models:
-        add("shadows", "shadows", {"pipeline": plain, **_plain(e.audit.shadows)}, "data")
+        add("shadows", "shadows", {"pipeline": plain, **asked}, "data")
         references.append("shadows")
-    add("before", "audit", _plain(e.audit), "data", *references, model=trained)
-    if e.defence:
-        config = {"defence": _plain(e.defence), "recipe": _plain(e.train), "seed": e.seed}
-        add("rewind", "rewind", config, "data", "vulnerability", "scores", trained=trained)
+    audit = _plain(e.audit)
+    add("before", "audit", audit, "data", *references, model=trained)
+    d = e.defence
+    if d:
+        tuning = _recipe(recipe_of(e.train, d), objective_of(d)) | {"model": _plain(e.model), "seed": e.seed}
+        if isinstance(d, CWRF):
+            base = stages["vulnerability"] if d.base == "pve" else trained
+            ranked = {"pve": stages["vulnerability"], "learnability": stages["learnability"]}.get(d.selection)
+            if ranked is None:
+                ranking = {"selection": d.selection, "model": _plain(e.model), "seed": e.seed}
+                ranked = add("ranking", "ranking", ranking, "data", base=base)
+            given: dict[str, Stage] = {}
+            if d.rewind_to == "early":
+                recipe, objective = (scoring, pve) if d.base == "pve" else (e.train, e.train.objective)
+                add_training("early", recipe, objective, d.early_epoch)
+                given["early"] = stages["early"]
+            config = {"defence": _plain(d, "finetune", "rounds", "early_epoch"), **tuning}
+            again = _recipe(scoring, pve) | {"model": _plain(e.model), "seed": e.seed, "mode": d.mode}
+            inputs, undefended = ("data", "vulnerability", "scores"), base
+            for number in range(1, d.rounds):
+                done = add(f"round{number}", "rewind", config, *inputs, base=base, ranked=ranked, **given)
+                ranked = add(f"rescored{number}", "rescore", again, "data", "vulnerability", model=done)
+                base, given = done, given | {"previous": done}
+            add("defended", "rewind", config, *inputs, base=base, ranked=ranked, **given)
+            if e.onion:
+                add("onion_before", "rescore", again, "data", "vulnerability", model=undefended)
+                add("onion_after", "rescore", again, "data", "vulnerability", model=stages["defended"])
+                add("onion", "onion", {}, "vulnerability", "onion_before", "onion_after", "defended")
+        elif isinstance(d, FromScratch):
+            add_training("defended", recipe_of(e.train, d), d.objective, d.stop_after)
+        else:
+            add("defended", "finetune", tuning, "data", trained=trained)
         if e.audit.shadows.models:
-            pipeline = plain | {"defence": _plain(e.defence), "importance": _plain(e.importance)}
-            add("shadows_defended", "shadows", {"pipeline": pipeline, **_plain(e.audit.shadows)}, "data")
+            pipeline = plain | {"defence": _plain(d), "importance": _plain(e.importance)}
+            add("shadows_defended", "shadows", {"pipeline": pipeline, **asked}, "data")
             references.append("shadows_defended")
-        add("after", "audit", _plain(e.audit), "data", *references, model=stages["rewind"])
+        add("after", "audit", audit, "data", *references, model=stages["defended"])
     add("experiment", "experiment", _plain(e), *list(stages))
     return stages
 
@@ -166,27 +235,39 @@ def config_of(store: Store, key: str) -> Experiment | None:
         return None
     for file in (store.root / f"experiment-{key}" / "experiment.json", store.root / "jobs" / key / "config.json"):
         if file.is_file():
-            return parse(read_json(file))
+            value = read_json(file)
+            return None if "base" in value else parse(value)  # a sweep is no experiment
     return None
 
 
 def preview_stage(experiment: Experiment) -> Stage:
     """Accuracy and loss-attack AUC of the rewound, not yet fine-tuned model."""
-    assert experiment.defence
     stages = plan(experiment)
-    config = {"defence": _plain(experiment.defence, "finetune")}
-    inputs = {name: stages[name] for name in ("data", "vulnerability", "scores")}
-    inputs["trained"] = stages["rewind"].inputs["trained"]
-    return Stage("preview", "preview", config, inputs, partial(_build, "preview", experiment, "preview"))
+    first = stages.get("round1", stages["defended"])
+    config = {"defence": first.config["defence"], "model": first.config["model"]}
+    return Stage("preview", "preview", config, first.inputs, partial(_build, "preview", experiment, "preview"))
 
 
-def selection(scores: Path, defence: CWRF) -> pd.DataFrame:
-    """How many weights of each layer the defence rewinds, from a finished scores stage, in milliseconds."""
+def ranking_stage(experiment: Experiment) -> Stage:
+    """The stage whose folder holds what the experiment's rewind ranks weights by, for `selection`."""
+    stages = plan(experiment)
+    return stages.get("ranking", stages["scores"])
+
+
+def selection(folder: Path, defence: CWRF) -> pd.DataFrame:
+    """How many weights of each layer the defence rewinds (in its first round), in milliseconds.
+
+    folder: of a finished scores stage, or of the ranking stage of the rival selection rules.
+    """
     return select(
-        index=ScoreIndex.open(scores / "vulnerability.npy"),
-        layers=pd.read_parquet(scores / "layers.parquet"),
+        index=ScoreIndex.open(folder / INDEX.get(defence.selection, "index.npy")),
+        layers=pd.read_parquet(folder / "layers.parquet"),
         config=defence,
     )
+
+
+def _recipe(recipe: TrainConfig, objective: ObjectiveBase) -> dict[str, Any]:
+    return {"recipe": _plain(recipe, "objective"), "objective": _plain(objective)}
 
 
 def _build(kind: str, experiment: Experiment, key: str, build: Build) -> None:
@@ -227,7 +308,10 @@ __all__ = [
     "config_of",
     "parse",
     "plan",
+    "preview_stage",
+    "ranking_stage",
     "run",
     "selection",
     "summary",
+    "title",
 ]

@@ -28,6 +28,7 @@ from core.config import BadInput
 from core.progress import Cancelled, JobProgress, Progress
 from core.store import Store, read_json, write_json
 
+Kind = Literal["run", "sweep"]
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 ACTIVE = ("queued", "running")
 GONE = "the process is gone (killed, out of memory or the machine restarted); start it again and it resumes"
@@ -69,6 +70,8 @@ class JobStatus:
     """Still there, but asked to stop."""
     pid: int | None = None
     stages: tuple[StageStatus, ...] = ()
+    kind: Kind = "run"
+    """One experiment, or a sweep of many."""
 
     @property
     def active(self) -> bool:
@@ -80,17 +83,17 @@ class JobStatus:
         return read_json(self.folder / "config.json")
 
 
-def command(store: Store, key: str) -> list[str]:
+def command(store: Store, key: str, kind: Kind = "run") -> list[str]:
     """The command line of a job's process."""
     config = _folder(store, key) / "config.json"
-    return [sys.executable, "-m", "core", "run", str(config), "--store", str(store.root), "--job", key]
+    return [sys.executable, "-m", "core", kind, str(config), "--store", str(store.root), "--job", key]
 
 
-def submit(store: Store, config: dict[str, Any], key: str) -> JobStatus:
+def submit(store: Store, config: dict[str, Any], key: str, kind: Kind = "run") -> JobStatus:
     """Starts the job, or returns the one that is already queued or running under this key.
 
-    `key` is the experiment's hash. A job that ended in any way starts anew in its folder and finds its finished
-    stages in the store. Raises BadInput for a key that is no hash.
+    `key` is the hash of the experiment or sweep. A job that ended in any way starts anew in its folder and
+    finds its finished stages in the store. Raises BadInput for a key that is no hash.
     """
     folder = _folder(store, key)
     with _lock(store, key):
@@ -103,7 +106,7 @@ def submit(store: Store, config: dict[str, Any], key: str) -> JobStatus:
         (folder / "rows.jsonl").write_bytes(b"")
         with (folder / "log.txt").open("wb") as log:
             process = subprocess.Popen(
-                command(store, key),
+                command(store, key, kind),
                 cwd=_ROOT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},  # a killed process leaves a whole log
                 stdin=subprocess.DEVNULL,
@@ -113,7 +116,7 @@ def submit(store: Store, config: dict[str, Any], key: str) -> JobStatus:
             )
         _spawned[process.pid] = process
         # the process cannot write its own state before we let go of the lock
-        JobProgress(folder, **_identity(process.pid)).set(state="queued", submitted=time.time())
+        JobProgress(folder, **_identity(process.pid)).set(state="queued", submitted=time.time(), kind=kind)
         result = status(store, key)
         assert result is not None
         return result
@@ -131,7 +134,8 @@ def run_job(store: Store, key: str, work: Callable[[Progress], None]) -> int:
         before = _read_state(folder)
         progress = JobProgress(folder, **_identity(os.getpid()))
         signal.signal(signal.SIGTERM, lambda *_: progress.cancel())
-        progress.set(state="queued", submitted=before.get("submitted", time.time()))
+        kept = {"submitted": before.get("submitted", time.time()), "kind": before.get("kind", "run")}
+        progress.set(state="queued", **kept)
     slot = None
     try:
         slot = _take_slot(store, progress)
@@ -144,7 +148,7 @@ def run_job(store: Store, key: str, work: Callable[[Progress], None]) -> int:
         return 130
     except Exception as error:
         traceback.print_exc()
-        progress.end("failed", _in_words(error))
+        progress.end("failed", in_words(error))
         return 1
     finally:
         if slot is not None:
@@ -180,6 +184,7 @@ def status(store: Store, key: str) -> JobStatus | None:
         cancelling=state in ACTIVE and _asked(raw, folder),
         pid=raw.get("pid"),
         stages=tuple(stages),
+        kind=raw.get("kind", "run"),
     )
 
 
@@ -328,7 +333,7 @@ def _gpus() -> list[str]:
     return [str(number) for number, _ in enumerate(driver.iterdir())] if driver.is_dir() else []
 
 
-def _in_words(error: Exception) -> str:
+def in_words(error: Exception) -> str:
     """One line for a person; the traceback is in the log."""
     if isinstance(error, BadInput):
         return str(error)

@@ -14,8 +14,11 @@ import pandas as pd
 import torch
 from torch import nn
 
-from core.defenses import ObjectiveBase
+from core.defence import recipe_of
+from core.defenses import CrossEntropy, ObjectiveBase
+from core.importance.config import ImportanceConfig
 from core.importance.index import ScoreIndex
+from core.importance.vulnerability import PVE
 from core.models import ModelConfig
 from core.models.build import build
 from core.models.regions import describe
@@ -27,6 +30,9 @@ from core.training.loop import Batch, fit
 from core.training.recipe import TrainConfig
 
 OnEpoch = Callable[[int, list[dict]], None]
+
+FRESH = 2_000_003
+"""Between the seeds of a model's initial weights and of those that replace them when rewinding to fresh values."""
 
 
 def _quiet(epoch: int, rows: list[dict]) -> None:
@@ -50,6 +56,8 @@ class Trained:
     final: State
     log: list[dict]
     scores: dict[str, np.ndarray]
+    privacy: dict | None = None
+    """What DP-SGD guarantees for this run, see `core.training.loop.Fit`."""
 
 
 def state_of(model: nn.Module) -> State:
@@ -76,6 +84,7 @@ def train(
     seed: int,
     objective: ObjectiveBase | None = None,
     scores: bool = True,
+    stop_after: int | None = None,
     on_epoch: OnEpoch = _quiet,
 ) -> Trained:
     """Train `model` from where it is. The scores are those of the objective: learnability with cross-entropy,
@@ -90,14 +99,15 @@ def train(
         reference=records.reference,
         watch=records.watch,
         accumulate=scores,
+        stop_after=stop_after,
         on_epoch=on_epoch,
     )
-    return Trained(initial, state_of(model), run.log, {n: s.numpy() for n, s in run.scores.items()})
+    return Trained(initial, state_of(model), run.log, {n: s.numpy() for n, s in run.scores.items()}, run.privacy)
 
 
 @dataclass(frozen=True)
 class Rewound:
-    """What a rewind did: state before fine-tuning, masks, and how many weights of each layer."""
+    """What a rewind did: state before fine-tuning, masks of everything rewound so far, how many weights per layer."""
 
     state: State
     masks: dict[str, torch.Tensor]
@@ -107,54 +117,169 @@ class Rewound:
 def rewind_weights(
     model: nn.Module,
     *,
-    trained: State,
-    vulnerability: Trained,
+    base: State,
+    target: State,
+    scores: dict[str, np.ndarray],
     config: CWRF,
     index: ScoreIndex | None = None,
+    held: dict[str, torch.Tensor] | None = None,
 ) -> Rewound:
-    """Rewind the base to the initial weights where vulnerability is highest; `model` gives names, types and regions.
+    """Send the weights of `base` with the highest scores to their values in `target`; `model` gives names and types.
 
-    index: the sorted index of the vulnerability scores, where it is already on disk.
+    index: the sorted index of the scores, where it is already on disk. held: masks of an earlier round, whose weights
+    are not chosen again and stay rewound.
     """
     layers = pd.DataFrame(describe(model))
-    index = index or ScoreIndex.of({name: vulnerability.scores[name] for name in layers["name"]})
+    if held:
+        scores = {name: np.where(held[name].numpy(), 0, score) for name, score in scores.items()}
+        index = None
+    index = index or ScoreIndex.of({name: scores[name] for name in layers["name"]})
     layers = select(index=index, layers=layers, config=config)
     counts = dict(zip(layers["name"], layers["rewound"], strict=True))
-    marked = {n: torch.from_numpy(m) for n, m in masks(scores=vulnerability.scores, counts=counts).items()}
-    base = vulnerability.final if config.base == "pve" else trained
-    state = rewind(base=base, initial=vulnerability.initial, masks=marked, mode=config.mode)
-    return Rewound(state, marked, layers)
+    marked = {n: torch.from_numpy(m) for n, m in masks(scores=scores, counts=counts).items()}
+    if held:
+        marked = {name: mask | held[name] for name, mask in marked.items()}
+        layers["rewound"] = [int(marked[name].sum()) for name in layers["name"]]
+        layers["share"] = layers["rewound"] / layers["count"]
+    return Rewound(rewind(base=base, initial=target, masks=marked, mode=config.mode), marked, layers)
 
 
 def finetune(
     model: nn.Module,
     records: Records,
-    rewound: Rewound,
+    start: State,
     *,
     recipe: TrainConfig,
-    config: CWRF,
     seed: int,
+    held: dict[str, torch.Tensor] | None = None,
     on_epoch: OnEpoch = _quiet,
 ) -> Trained:
-    """Load the rewound state into `model` and fine-tune it with the frozen weights held exactly."""
-    model.load_state_dict(rewound.state)
-    log: list[dict] = []
-    if config.finetune.epochs:
-        log = fit(
-            model,
-            members=records.members,
-            recipe=finetune_recipe(recipe, config),
-            seed=seed,
-            reference=records.reference,
-            watch=records.watch,
-            frozen=frozen(masks=rewound.masks, mode=config.mode),
-            on_epoch=on_epoch,
-        ).log
-    return Trained(rewound.state, state_of(model), log, {})
+    """Load `start` into `model` and fine-tune it with the `held` weights kept exactly; 0 epochs: only load it."""
+    model.load_state_dict(start)
+    if not recipe.epochs:
+        return Trained(start, state_of(model), [], {})
+    run = fit(
+        model,
+        members=records.members,
+        recipe=recipe,
+        seed=seed,
+        reference=records.reference,
+        watch=records.watch,
+        frozen=held,
+        on_epoch=on_epoch,
+    )
+    return Trained(start, state_of(model), run.log, {}, run.privacy)
 
 
-def finetune_recipe(recipe: TrainConfig, config: CWRF) -> TrainConfig:
-    """The training recipe with the fine-tuning's epochs, objective and (rewound) learning rate."""
-    tuning = config.finetune
-    changes = {"epochs": tuning.epochs, "objective": tuning.objective, "lr": tuning.lr or recipe.lr}
-    return recipe.model_copy(update=changes)
+def rescore(
+    model: nn.Module,
+    records: Records,
+    start: State,
+    *,
+    anchor: nn.Module,
+    recipe: TrainConfig,
+    objective: ObjectiveBase,
+    seed: int,
+    held: dict[str, torch.Tensor] | None = None,
+    on_epoch: OnEpoch = _quiet,
+) -> Trained:
+    """Vulnerability scores of a model as it is now: PVE training goes on from `start`, `held` weights do not move.
+
+    anchor: a model at the initial weights, where the reference records are held.
+    """
+    model.load_state_dict(start)
+    run = fit(
+        model,
+        members=records.members,
+        recipe=recipe,
+        seed=seed,
+        objective=objective,
+        reference=records.reference,
+        watch=records.watch,
+        frozen=held,
+        accumulate=True,
+        anchor=anchor,
+        on_epoch=on_epoch,
+    )
+    return Trained(start, state_of(model), run.log, {n: s.numpy() for n, s in run.scores.items()})
+
+
+def ranking(
+    selection: str, model: nn.Module, records: Records, *, base: State, names: list[str], seed: int
+) -> dict[str, np.ndarray]:
+    """What the rival selection rules rank weights by: |w| of the base, a seeded draw, or PAST's γ at the base."""
+    if selection == "magnitude":
+        return {name: base[name].abs().numpy() for name in names}
+    if selection == "random":
+        rng = np.random.default_rng(seed)
+        return {name: rng.random(tuple(base[name].shape), np.float32) for name in names}
+    from core.defenses.past import gamma
+
+    model.load_state_dict(base)
+    assert records.reference is not None
+    found = gamma(model, records.members, records.reference)
+    return {name: found[name].cpu().numpy() for name in names}
+
+
+def cwrf(
+    records: Records,
+    config: CWRF,
+    make_model: Callable[[int], nn.Module],
+    *,
+    recipe: TrainConfig,
+    importance: ImportanceConfig,
+    seed: int,
+    watch: Callable[[nn.Module], OnEpoch] = lambda model: _quiet,
+) -> nn.Module:
+    """The whole of score → rewind → fine-tune in memory, as a reference model of an adaptive attack goes through it.
+
+    make_model(seed): a freshly initialised model. watch: given the model, what is told of the last fine-tuning's
+    epochs. The stages of an experiment do the same with a store between them.
+    """
+    pve = PVE(lam=importance.lam, kl=importance.kl)
+    scoring = scoring_recipe(recipe, importance)
+    model = make_model(seed)
+    names = [row["name"] for row in describe(model)]
+
+    def run(objective: ObjectiveBase, stop_after: int | None = None, scores: bool = True) -> Trained:
+        chosen = recipe if objective is recipe.objective else scoring
+        fresh = make_model(seed)
+        return train(
+            fresh, records, recipe=chosen, seed=seed, objective=objective, scores=scores, stop_after=stop_after
+        )
+
+    objective = pve if config.base == "pve" else recipe.objective
+    scored = run(CrossEntropy() if config.selection == "learnability" else pve)
+    base = scored if config.base == "pve" and config.selection != "learnability" else run(objective, scores=False)
+    target = {"initial": scored.initial}.get(config.rewind_to)
+    if config.rewind_to == "fresh":
+        target = state_of(make_model(seed + FRESH))
+    elif config.rewind_to == "early":
+        target = run(objective, config.early_epoch, False).final
+    assert target is not None
+    scores = scored.scores
+    if config.selection not in ("pve", "learnability"):
+        scores = ranking(config.selection, model, records, base=base.final, names=names, seed=seed)
+    tuning, anchor, at = recipe_of(recipe, config), make_model(seed), base.final
+    held: dict[str, torch.Tensor] | None = None
+    for number in range(config.rounds):
+        if number:
+            scores = rescore(
+                model, records, at, anchor=anchor, recipe=scoring, objective=pve, seed=seed, held=kept(held, config)
+            ).scores
+        rewound = rewind_weights(model, base=at, target=target, scores=scores, config=config, held=held)
+        held = rewound.masks
+        frozen_ = frozen(masks=held, mode=config.mode)
+        on_epoch = watch(model) if number == config.rounds - 1 else _quiet
+        at = finetune(model, records, rewound.state, recipe=tuning, seed=seed, held=frozen_, on_epoch=on_epoch).final
+    return model
+
+
+def kept(held: dict[str, torch.Tensor] | None, config: CWRF) -> dict[str, torch.Tensor] | None:
+    """The weights that stay rewound while the model is scored again: none after A2, which tunes just those."""
+    return None if config.mode == "A2" else held
+
+
+def scoring_recipe(recipe: TrainConfig, importance: ImportanceConfig) -> TrainConfig:
+    """The training recipe with the epochs of the scoring runs."""
+    return recipe.model_copy(update={"epochs": importance.epochs or recipe.epochs})

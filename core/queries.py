@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from core.data.to_tensors import augment, shift_of, tensors
 from core.training.device import device
 from core.training.loop import predict
 
+CHECKPOINTS = 4
+"""Epochs of a run at which losses are noted, the last one included."""
 NOISE = 0.02
 """Share of features of a table row that a variation replaces by those of another row of the same set."""
 
@@ -53,3 +56,40 @@ def vary(x: torch.Tensor, query: int) -> torch.Tensor:
         return augment(x, generator, pad=shift_of(x))
     other = x[torch.randperm(len(x), device=x.device, generator=generator)]
     return torch.where(torch.rand(x.shape, device=x.device, generator=generator) < NOISE, other, x)
+
+
+class Trajectory:
+    """Losses of one training run at a few evenly spaced epochs: `of(model)` is the run's on_epoch.
+
+    It looks at the model itself, as an auditor with the checkpoints does, whatever is released in the end.
+    """
+
+    def __init__(self, dataset: Dataset, epochs: int) -> None:
+        """epochs: how many the run has."""
+        self.epochs = checkpoints(epochs)
+        self._dataset = dataset
+        self._losses: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def of(self, model: nn.Module) -> Callable[[int, list[dict]], None]:
+        """Notes the losses of `model`, which is being trained, where an epoch is one of `epochs`."""
+        parts = self._dataset.audited, self._dataset.splits["population"]
+
+        def note(epoch: int, rows: list[dict]) -> None:
+            if epoch in self.epochs:
+                phi = (ask(model, self._dataset, part).phi[:, 0].astype(np.float64) for part in parts)
+                audited, population = (np.logaddexp(0.0, -p).astype(np.float32) for p in phi)
+                self._losses.append((audited, population))
+
+        return note
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """trajectory [N, T] and population_trajectory [P, T] float32, in nats; empty where no epoch was trained."""
+        if not self._losses:
+            return {}
+        audited, population = (np.stack(part, axis=1) for part in zip(*self._losses, strict=True))
+        return {"trajectory": audited, "population_trajectory": population}
+
+
+def checkpoints(epochs: int) -> list[int]:
+    """The epochs, from 1, at which losses are noted: evenly spaced, the last one included, fewer in shorter runs."""
+    return sorted({max(1, round(epochs * part / CHECKPOINTS)) for part in range(1, CHECKPOINTS + 1)})

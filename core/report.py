@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def text(summary: dict[str, Any]) -> str:
@@ -35,3 +38,30 @@ def text(summary: dict[str, Any]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([head, f"learnability against vulnerability, Pearson: {pearson}", "", *lines, ""])
+
+
+def sweep_text(rows: pd.DataFrame, write: str = "plain") -> str:
+    """One line per method and strength: mean over seeds with Student's t interval, or the interval of a single audit.
+
+    write: "plain" columns, or "markdown" for the README.
+    """
+    from core.figures import numbers as n
+    from core.metrics import mean_interval
+
+    table: list[tuple[str, ...]] = [("", "strength", "seeds", "test accuracy", "AUC", "TPR at 1 % FPR")]
+    for (method, strength), part in rows.groupby(["method", "strength"], sort=False, dropna=False):
+        cells = []
+        for name, wording in (("test_accuracy", n.accuracy), ("auc", n.auc), ("tpr_01", n.accuracy)):
+            if len(part) > 1:
+                found = mean_interval(part[name].tolist())
+                cells.append(wording(found.value, found.low, found.high))
+            else:
+                cells.append(wording(*part[[name, f"{name}_low", f"{name}_high"]].iloc[0]))
+        shown = "" if strength != strength else f"{strength:g}"
+        table.append((str(method), shown, str(len(part)), *cells))
+    if write == "markdown":
+        return "\n".join(f"| {' | '.join(row)} |" for row in [table[0], ("---",) * 6, *table[1:]])
+    widths = [max(len(row[i]) for row in table) for i in range(6)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
+    )

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from core.attacks.shadows import OFFSET
 from core.data import Dataset
 from core.data.to_tensors import tensors
+from core.defence import CWRF, FromScratch, objective_of, recipe_of
 from core.experiment import Experiment
-from core.importance.vulnerability import PVE
-from core.pipeline import Records, finetune, make, rewind_weights, train
-from core.queries import ask
+from core.pipeline import OnEpoch, Records, cwrf, finetune, make, train
+from core.queries import Trajectory, ask
 from core.training.device import device
+
+
+def unwatched(model: nn.Module) -> OnEpoch:
+    """Nothing is noted while the model is trained."""
+    return lambda epoch, rows: None
 
 
 def train_reference(
@@ -23,13 +31,16 @@ def train_reference(
     """Train reference model `number` on the audited records that `inside` [N] marks; its outputs, not its weights.
 
     defended: the whole of score → rewind → fine-tune, as an adaptive attacker runs it. Arrays: reference_phi [N, Q],
-    reference_population_phi [P, Q], reference_logits [N, K] float32, reference_in [N] bool.
+    reference_population_phi [P, Q], reference_logits [N, K] float32, reference_in [N] bool; and reference_trajectory
+    [N, T] where the attack that looks at it is asked for.
     """
     if device().type == "cpu":
         torch.set_num_threads(1)  # a cluster's workers do not get joblib's setting
     e = Experiment.model_validate(experiment)
     records = Records(tensors(dataset, dataset.audited[inside], device()), tensors(dataset, "reference", device()))
-    model = pipeline(e, records, dataset.shape, len(dataset.classes), e.seed + OFFSET + number, defended)
+    path = Trajectory(dataset, last_run(e, defended)) if "trajectory" in e.audit.attacks else None
+    watch = path.of if path else unwatched
+    model = pipeline(e, records, dataset.shape, len(dataset.classes), e.seed + OFFSET + number, defended, watch)
     audited = ask(model, dataset, dataset.audited, e.audit.shadows.queries)
     population = ask(model, dataset, dataset.splits["population"], e.audit.shadows.queries)
     return number, {
@@ -37,26 +48,44 @@ def train_reference(
         "reference_population_phi": population.phi,
         "reference_logits": audited.logits,
         "reference_in": inside,
+        **({"reference_trajectory": found} if path and (found := path.arrays().get("trajectory")) is not None else {}),
     }
 
 
 def pipeline(
-    e: Experiment, records: Records, shape: tuple[int, ...], classes: int, seed: int, defended: bool
-) -> torch.nn.Module:
-    """The experiment's pipeline on these members: plain training, or with its defence."""
-    model = make(e.model, shape, classes, seed)
+    e: Experiment,
+    records: Records,
+    shape: tuple[int, ...],
+    classes: int,
+    seed: int,
+    defended: bool,
+    watch: Callable[[nn.Module], OnEpoch] = unwatched,
+) -> nn.Module:
+    """The experiment's pipeline on these members, plain or with its defence: the model as it is released.
+
+    watch: given the model that is trained last, what is told of that run's epochs.
+    """
+    d = e.defence if defended else None
+    fresh = partial(make, e.model, shape, classes)
+    if isinstance(d, CWRF):
+        model = cwrf(records, d, fresh, recipe=e.train, importance=e.importance, seed=seed, watch=watch)
+    elif isinstance(d, FromScratch):
+        model = fresh(seed)
+        recipe, stop_after = recipe_of(e.train, d), d.stop_after
+        train(model, records, recipe=recipe, seed=seed, scores=False, stop_after=stop_after, on_epoch=watch(model))
+    else:
+        model = fresh(seed)
+        first = unwatched if d else watch
+        trained = train(model, records, recipe=e.train, seed=seed, scores=False, on_epoch=first(model))
+        if d:
+            recipe = recipe_of(e.train, d)
+            finetune(model, records, trained.final, recipe=recipe, seed=seed, on_epoch=watch(model))
+    return (objective_of(d) if d else e.train.objective).release(model)
+
+
+def last_run(e: Experiment, defended: bool) -> int:
+    """Epochs of the run that the pipeline ends in."""
     if not defended or e.defence is None:
-        train(model, records, recipe=e.train, seed=seed, scores=False)
-        return model
-    trained = None
-    if e.defence.base == "trained":
-        trained = train(model, records, recipe=e.train, seed=seed, scores=False).final
-        model = make(e.model, shape, classes, seed)
-    scoring = e.train.model_copy(update={"epochs": e.importance.epochs or e.train.epochs})
-    objective = PVE(lam=e.importance.lam, kl=e.importance.kl)
-    vulnerability = train(model, records, recipe=scoring, seed=seed, objective=objective)
-    rewound = rewind_weights(
-        model, trained=trained or vulnerability.final, vulnerability=vulnerability, config=e.defence
-    )
-    finetune(model, records, rewound, recipe=e.train, config=e.defence, seed=seed)
-    return model
+        return e.train.epochs
+    epochs = recipe_of(e.train, e.defence).epochs
+    return min(epochs, e.defence.stop_after or epochs) if isinstance(e.defence, FromScratch) else epochs

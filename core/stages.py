@@ -5,7 +5,6 @@ Every function takes (build, experiment, key). Files: weights as safetensors, ta
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,18 +23,34 @@ from core.config import BadInput
 from core.data import Dataset
 from core.data import build as build_dataset
 from core.data.to_tensors import tensors
+from core.defence import objective_of, recipe_of
 from core.defenses import CrossEntropy
-from core.experiment import Experiment, plan
-from core.importance import statistics
+from core.experiment import INDEX, Experiment, plan
+from core.importance import moved, statistics
 from core.importance.index import ScoreIndex
 from core.importance.vulnerability import PVE
 from core.models import checkpoints
 from core.models.regions import describe, regions
-from core.pipeline import Records, Rewound, Trained, finetune, make, rewind_weights, state_of
+from core.pipeline import FRESH, OnEpoch, Records, Rewound, Trained, make, rewind_weights, state_of
+from core.pipeline import finetune as tune
+from core.pipeline import ranking as rank
+from core.pipeline import rescore as rescore_pipeline
 from core.pipeline import train as train_pipeline
-from core.queries import ask
+from core.queries import Trajectory, ask
+from core.rewinding.apply import State, frozen
+from core.rewinding.config import CWRF
 from core.store import Build, read_json, write_json
 from core.training.device import device
+from core.training.recipe import TrainConfig
+
+SCORES = "scores.safetensors"
+TRAJECTORY = "trajectory.safetensors"
+FURTHER = {f"balanced_accuracy{end}": f"balanced{end}" for end in ("", "_low", "_high")} | {
+    "epsilon": "epsilon",
+    "epsilon_one_run": "one_run_epsilon",
+    "threshold_from": "threshold_from",
+}
+"""Further measures of an attack in the summary → the column of its table; null where records are too few."""
 
 
 def data(b: Build, e: Experiment, key: str) -> None:
@@ -45,25 +60,28 @@ def data(b: Build, e: Experiment, key: str) -> None:
 
 
 def train(b: Build, e: Experiment, key: str) -> None:
-    """initial, final and scores safetensors, layers and log Parquet of one training run."""
+    """initial, final and scores safetensors, layers and log Parquet of one training run; privacy.json of DP-SGD."""
     dataset = Dataset.read(b.inputs["data"])
     e.model.fits(dataset.shape)
     model = make(e.model, dataset.shape, len(dataset.classes), e.seed)
     if "load" in b.inputs:
         checkpoints.fit(model, checkpoints.read(b.inputs["load"] / "initial.safetensors"), "initial weights")
-    epochs = b.config["recipe"]["epochs"]
-    recipe = e.train.model_copy(update={"epochs": epochs})
-    objective = {"train": e.train.objective, "learnability": CrossEntropy()}.get(key) or PVE(**b.config["objective"])
+    recipe, stop_after = _recipe(b), b.config.get("stop_after")
+    epochs = min(recipe.epochs, stop_after or recipe.epochs)
+    path = Trajectory(dataset, epochs)
     done = train_pipeline(
         model,
         _records(dataset),
         recipe=recipe,
         seed=e.seed,
-        objective=objective,
-        on_epoch=_reporter(b, epochs),
+        objective=recipe.objective,
+        # always with these two: a learnability stage may find this very run in the store
+        scores=isinstance(recipe.objective, CrossEntropy | PVE),
+        stop_after=stop_after,
+        # scoring with PVE is never attacked
+        on_epoch=_reporter(b, epochs, *([] if isinstance(recipe.objective, PVE) else [path.of(model)])),
     )
-    _save_states(b, model, done)
-    save_arrays(done.scores, b.folder / "scores.safetensors")
+    _save_states(b, model, done, path=path)
 
 
 def load(b: Build, e: Experiment, key: str) -> None:
@@ -100,24 +118,67 @@ def scores(b: Build, e: Experiment, key: str) -> None:
     _write(b, "layers", layers)
 
 
+def ranking(b: Build, e: Experiment, key: str) -> None:
+    """What a rival selection rule ranks weights by: index.npy, scores.safetensors, layers Parquet."""
+    dataset = Dataset.read(b.inputs["data"])
+    model = make(e.model, dataset.shape, len(dataset.classes))
+    layers = pd.DataFrame(describe(model))
+    base = checkpoints.read(b.inputs["base"] / "final.safetensors")
+    b.update(0, 1, "ranking weights")
+    names = list(layers["name"])
+    _save_scores(b, rank(b.config["selection"], model, _records(dataset), base=base, names=names, seed=e.seed), layers)
+
+
+def rescore(b: Build, e: Experiment, key: str) -> None:
+    """Vulnerability scores of a model as it is now: index.npy, scores.safetensors, layers and log Parquet."""
+    dataset = Dataset.read(b.inputs["data"])
+    model, anchor = (make(e.model, dataset.shape, len(dataset.classes)) for _ in range(2))
+    anchor.load_state_dict(checkpoints.read(b.inputs["vulnerability"] / "initial.safetensors"))
+    folder, recipe = b.inputs["model"], _recipe(b)
+    held = _masks(folder, model) if (folder / "masks.safetensors").is_file() and b.config["mode"] != "A2" else None
+    done = rescore_pipeline(
+        model,
+        _records(dataset),
+        checkpoints.read(folder / "final.safetensors"),
+        anchor=anchor,
+        recipe=recipe,
+        objective=recipe.objective,
+        seed=e.seed,
+        held=held,
+        on_epoch=_reporter(b, recipe.epochs),
+    )
+    layers = pd.DataFrame(describe(model))
+    _save_scores(b, {name: done.scores[name] for name in layers["name"]}, layers)
+
+
+def onion(b: Build, e: Experiment, key: str) -> None:
+    """layers and overlap Parquet: where vulnerability lies before and after the rewind, on one yardstick."""
+    kinds = ("vulnerability", "onion_before", "onion_after")
+    layers = pd.read_parquet(b.inputs["defended"] / "layers.parquet")
+    names = list(layers["name"])
+    scores = {kind: load_arrays(b.inputs[kind] / "scores.safetensors") for kind in kinds}
+    packed = load_arrays(b.inputs["defended"] / "masks.safetensors")
+    flat = {kind: np.concatenate([found[name].ravel() for name in names]) for kind, found in scores.items()}
+    rewound = np.concatenate([_unpacked(packed[name], scores["vulnerability"][name].size) for name in names])
+    _write(b, "layers", moved.shares(layers=layers, scores=flat, rewound=rewound))
+    _write(b, "overlap", moved.overlaps(scores=flat, rewound=rewound))
+
+
 def rewind(b: Build, e: Experiment, key: str) -> None:
     """The defended model: masks, final weights, how many weights per layer, log of the fine-tuning."""
     dataset = Dataset.read(b.inputs["data"])
     model, rewound = _rewound(b, e, dataset)
-    defence = e.defence
-    assert defence
-    done = finetune(
-        model,
-        _records(dataset),
-        rewound,
-        recipe=e.train,
-        config=defence,
-        seed=e.seed,
-        on_epoch=_reporter(b, defence.finetune.epochs),
-    )
-    _save_states(b, model, done, rewound.layers)
+    held = frozen(masks=rewound.masks, mode=b.config["defence"]["mode"])
+    _tune(b, e, dataset, model, rewound.state, held, rewound.layers)
     packed = {name: np.packbits(mask.numpy().ravel()) for name, mask in rewound.masks.items()}
     save_arrays(packed, b.folder / "masks.safetensors")
+
+
+def finetune(b: Build, e: Experiment, key: str) -> None:
+    """The trained model fine-tuned with nothing rewound, in the same files as a rewind."""
+    dataset = Dataset.read(b.inputs["data"])
+    model = make(e.model, dataset.shape, len(dataset.classes))
+    _tune(b, e, dataset, model, checkpoints.read(b.inputs["trained"] / "final.safetensors"))
 
 
 def preview(b: Build, e: Experiment, key: str) -> None:
@@ -150,12 +211,16 @@ def audit(b: Build, e: Experiment, key: str) -> None:
     dataset = Dataset.read(b.inputs["data"])
     model = make(e.model, dataset.shape, len(dataset.classes))
     checkpoints.fit(model, checkpoints.read(b.inputs["model"] / "final.safetensors"))
-    records, signals = _signals(model, dataset, e.audit.shadows.queries)
+    # what may be queried; gradients are those of the model itself, which a white-box attacker has
+    released = (objective_of(e.defence) if key == "after" and e.defence else e.train.objective).release(model)
+    records, signals = _signals(released, dataset, e.audit.shadows.queries)
     gradients = _gradients(b, e, model, dataset, records)
     known = np.isfinite(gradients).all(1)
     if known.any():
         norms = np.where(known, np.sqrt(np.square(gradients).sum(1)), np.nan)
         signals = replace(signals, gradient_norms=norms)
+    if (b.inputs["model"] / TRAJECTORY).is_file():
+        signals = replace(signals, **load_arrays(b.inputs["model"] / TRAJECTORY))
     own, other = ("shadows_defended", "shadows") if key == "after" else ("shadows", "")
     with_references = {
         name: replace(signals, **load_references(b.inputs[name])) for name in (own, other) if name in b.inputs
@@ -189,14 +254,14 @@ def experiment(b: Build, e: Experiment, key: str) -> None:
             "count": int(correlations["weights"].iloc[-1]),
             "pearson": dict(zip(correlations["type"], correlations["pearson"], strict=True)),
         },
-        "before": _outcome(b.inputs["before"]),
+        "before": _outcome(b.inputs["before"], b.inputs["load" if e.weights else "train"]),
         "after": None,
         "paired": {},
     }
     if "after" in b.inputs:
-        summary["after"] = _outcome(b.inputs["after"])
-        layers = pd.read_parquet(b.inputs["rewind"] / "layers.parquet")
-        summary["weights"]["rewound"] = int(layers["rewound"].sum())
+        summary["after"] = _outcome(b.inputs["after"], b.inputs["defended"])
+        layers = pd.read_parquet(b.inputs["defended"] / "layers.parquet")
+        summary["weights"]["rewound"] = int(layers["rewound"].sum()) if "rewound" in layers else 0
         before, after = (pd.read_parquet(b.inputs[k] / "records.parquet") for k in ("before", "after"))
         tests = audits.paired(before, after, list(dict.fromkeys(e.audit.attacks)))
         summary["paired"] = {
@@ -205,8 +270,8 @@ def experiment(b: Build, e: Experiment, key: str) -> None:
     write_json(b.folder / "summary.json", summary)
 
 
-def _outcome(folder: Path) -> dict:
-    """metrics.json and the attack table of one audit as the summary shows them."""
+def _outcome(folder: Path, model: Path) -> dict:
+    """metrics.json and the attack table of one audit as the summary shows them, and what DP-SGD guarantees."""
     attacks = pd.read_parquet(folder / "attacks.parquet")
     rows = attacks[(attacks["group"] == "all") & attacks["auc"].notna()].to_dict("records")
     metrics = read_json(folder / "metrics.json")
@@ -216,9 +281,12 @@ def _outcome(folder: Path) -> dict:
             "members": int(row["members"]),
             "non_members": int(row["non_members"]),
             "tpr_at_fpr": {"0.01": row["tpr_01"], "0.001": row["tpr_001"]},
+            **{name: None if pd.isna(row[column]) else row[column] for name, column in FURTHER.items()},
         }
         for row in rows
     }
+    guaranteed = model / "privacy.json"
+    metrics["privacy"] = read_json(guaranteed) if guaranteed.is_file() else None
     return metrics
 
 
@@ -228,10 +296,12 @@ def _records(dataset: Dataset) -> Records:
     return Records(part["members"], part["reference"], watch)
 
 
-def _reporter(b: Build, epochs: int) -> Callable[[int, list[dict]], None]:
+def _reporter(b: Build, epochs: int, *others: OnEpoch) -> OnEpoch:
     b.notes["device"] = str(device())
 
     def report(epoch: int, rows: list[dict]) -> None:
+        for other in others:
+            other(epoch, rows)
         for row in rows:
             b.update(epoch, epochs, f"epoch {epoch} of {epochs}", row)
         if not rows:
@@ -240,31 +310,93 @@ def _reporter(b: Build, epochs: int) -> Callable[[int, list[dict]], None]:
     return report
 
 
-def _save_states(b: Build, model: torch.nn.Module, done: Trained, layers: pd.DataFrame | None = None) -> None:
+def _recipe(b: Build) -> TrainConfig:
+    """The recipe of a training stage with its objective, from the stage's own config."""
+    given = b.config["objective"]
+    pve = given["kind"] == PVE.model_fields["kind"].default
+    recipe = TrainConfig.model_validate(b.config["recipe"] | ({} if pve else {"objective": given}))
+    return recipe.model_copy(update={"objective": PVE(**given)}) if pve else recipe
+
+
+def _tune(
+    b: Build,
+    e: Experiment,
+    dataset: Dataset,
+    model: torch.nn.Module,
+    start: State,
+    held: State | None = None,
+    layers: pd.DataFrame | None = None,
+) -> None:
+    """Fine-tune as the defence says and save the outcome as a training run's files."""
+    assert e.defence
+    recipe = recipe_of(e.train, e.defence)
+    path = Trajectory(dataset, recipe.epochs)
+    on_epoch = _reporter(b, recipe.epochs, path.of(model))
+    done = tune(model, _records(dataset), start, recipe=recipe, seed=e.seed, held=held, on_epoch=on_epoch)
+    _save_states(b, model, done, layers, path)
+
+
+def _save_states(
+    b: Build,
+    model: torch.nn.Module,
+    done: Trained,
+    layers: pd.DataFrame | None = None,
+    path: Trajectory | None = None,
+) -> None:
     checkpoints.save(done.initial, b.folder / "initial.safetensors")
     checkpoints.save(done.final, b.folder / "final.safetensors")
     _write(b, "layers", pd.DataFrame(describe(model)) if layers is None else layers)
     _write(b, "log", pd.DataFrame(done.log, columns=["epoch", "split", "loss", "accuracy", "records", "objective"]))
+    if done.scores:
+        save_arrays(done.scores, b.folder / "scores.safetensors")
+    if done.privacy:
+        write_json(b.folder / "privacy.json", done.privacy)
+    if path and (losses := path.arrays()):
+        save_arrays(losses, b.folder / TRAJECTORY)
+
+
+def _save_scores(b: Build, scores: dict[str, np.ndarray], layers: pd.DataFrame) -> None:
+    """Scores of every layer in forward order, their sorted index and the table of layers, for `selection`."""
+    save_arrays({name: np.ascontiguousarray(score, np.float32) for name, score in scores.items()}, b.folder / SCORES)
+    ScoreIndex.of(scores).save(b.folder / "index.npy")
+    _write(b, "layers", layers)
 
 
 def _rewound(b: Build, e: Experiment, dataset: Dataset) -> tuple[torch.nn.Module, Rewound]:
-    assert e.defence
-    folder = b.inputs["vulnerability"]
-    vulnerability = Trained(
-        checkpoints.read(folder / "initial.safetensors"),
-        checkpoints.read(folder / "final.safetensors"),
-        [],
-        load_arrays(folder / "scores.safetensors"),
-    )
-    model = make(e.model, dataset.shape, len(dataset.classes))
+    config = CWRF.model_validate(b.config["defence"])
+    model = make(e.model, dataset.shape, len(dataset.classes), e.seed + FRESH)
+    if config.rewind_to == "fresh":
+        target = state_of(model)
+    elif config.rewind_to == "early":
+        target = checkpoints.read(b.inputs["early"] / "final.safetensors")
+    else:
+        target = checkpoints.read(b.inputs["vulnerability"] / "initial.safetensors")
+    ranked = b.inputs["ranked"]
+    again = (ranked / "index.npy").is_file()
     rewound = rewind_weights(
         model,
-        trained=checkpoints.read(b.inputs["trained"] / "final.safetensors"),
-        vulnerability=vulnerability,
-        config=e.defence,
-        index=ScoreIndex.open(b.inputs["scores"] / "vulnerability.npy"),
+        base=checkpoints.read(b.inputs["base"] / "final.safetensors"),
+        target=target,
+        scores=load_arrays(ranked / SCORES),
+        config=config,
+        index=ScoreIndex.open(ranked / "index.npy" if again else b.inputs["scores"] / INDEX[config.selection]),
+        held=_masks(b.inputs["previous"], model) if "previous" in b.inputs else None,
     )
     return model, rewound
+
+
+def _masks(folder: Path, model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The masks a rewind stage packed, in the shapes of the model's weights."""
+    shapes = {name: weight.shape for name, weight in model.named_parameters()}
+    packed = load_arrays(folder / "masks.safetensors")
+    return {
+        name: torch.from_numpy(_unpacked(bits, shapes[name].numel())).view(shapes[name])
+        for name, bits in packed.items()
+    }
+
+
+def _unpacked(bits: np.ndarray, count: int) -> np.ndarray:
+    return np.unpackbits(bits, count=count).astype(bool)
 
 
 def _signals(model: torch.nn.Module, dataset: Dataset, queries: int = 1) -> tuple[pd.DataFrame, Signals]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from core.progress import Progress
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout and of what the hashes cover; raise it whenever old results must not be read as new ones."""
 
 LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn")

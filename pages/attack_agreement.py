@@ -9,8 +9,8 @@ from core.attacks import ATTACKS
 from core.attacks.agreement import SHARE
 from core.attacks.agreement import agreement as shared_by
 from core.audit import NON_ADAPTIVE
+from core.figures import agreement_heatmap
 from core.figures import numbers as n
-from core.figures.agreement import agreement_heatmap
 from pages import frame
 from pages.frame import Current
 

@@ -13,8 +13,8 @@ from core.attacks.lira import LiraAttack
 from core.attacks.one_record import Fits, OneRecord, fit
 from core.attacks.shadows import load_references
 from core.config import BadInput
+from core.figures import likelier, lira_figures
 from core.figures import numbers as n
-from core.figures.lira import likelier, lira_figures
 from pages import frame
 from pages.attack_records import BADGES, CANARY, pictures
 from pages.attack_references import ADD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 
 import pandas as pd
 import streamlit as st
@@ -12,7 +13,7 @@ from core.attacks.shadows import ShadowConfig, workers
 from core.audit import REFERENCES, AuditConfig
 from core.config import BadInput
 from core.estimate import missing_references
-from core.experiment import TITLES, Experiment
+from core.experiment import Experiment, title
 from core.figures import numbers as n
 from pages import forms, frame
 from pages import model_parts as parts
@@ -100,10 +101,11 @@ def _still_to_train(experiment: Experiment) -> None:
         return  # the start below says what is wrong with the files
     total = experiment.audit.shadows.models
     told = [
-        f"{TITLES[stage.key].lower()}: {n.count(total - count, total)} in the store"
+        f"{title(stage.key).lower()}: {n.count(total - count, total)} in the store"
         + (f", **{n.count(count)} to train**" if count else "")
         for stage, count in missing.items()
     ]
     if told:
-        at_once = f" {workers()} are trained at once." if any(missing.values()) else ""
+        where = f" on {cluster}" if (cluster := os.environ.get("REWINDLAB_CLUSTER")) else ""
+        at_once = f" {workers()} are trained at once{where}." if any(missing.values()) else ""
         st.markdown("; ".join(told).capitalize() + "." + at_once)

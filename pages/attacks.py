@@ -21,6 +21,7 @@ from pages import attack_words as words
 from pages import frame
 from pages.attack_agreement import agreement
 from pages.attack_lira import per_record
+from pages.attack_measures import measures
 from pages.attack_records import exposed
 from pages.attack_references import more, not_run
 from pages.frame import Current
@@ -134,6 +135,7 @@ def tables(now: Current, table: pd.DataFrame, sides: list[str]) -> None:
         icon=":material/download:",
         on_click="ignore",
     )
+    measures(scored, sides)
     not_run(now, table[~ran(table)].drop_duplicates("attack"))
     more(now)
 

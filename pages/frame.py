@@ -17,7 +17,9 @@ from plotly.graph_objects import Figure
 
 from core import jobs
 from core.config import BadInput
-from core.experiment import TITLES, Experiment, config_of, plan
+from core.defence import CWRF, FromScratch, named
+from core.defenses.dpsgd import shown
+from core.experiment import Experiment, config_of, plan, title
 from core.figures.layout import CONFIG, caption_of
 from core.figures.numbers import count, fraction, seconds
 from core.store import Store, read_json
@@ -72,6 +74,12 @@ class Current:
     def trained(self) -> str:
         """Key of the stage that gave the model before the defence."""
         return "load" if self.config.weights else "train"
+
+    @property
+    def cwrf(self) -> CWRF:
+        """The rewind of this experiment, or the default one where it has none."""
+        own = self.config.defence
+        return own if isinstance(own, CWRF) else CWRF(base="trained" if self.config.weights else "pve")
 
     def table(self, stage: str, name: str) -> pd.DataFrame:
         """A Parquet table of a finished stage; results never change, so it is read once."""
@@ -151,11 +159,11 @@ def need(now: Current | None, *stages: str) -> Current:
         st.stop()
     if all(now.has(stage) for stage in stages):
         return now
-    if not now.config.defence and any(stage in ("rewind", "after") for stage in stages):
+    if not now.config.defence and any(stage in ("defended", "after") for stage in stages):
         st.info("This experiment has no defence. Choose one on the Rewind page to see before and after.")
         st.page_link("rewind.py", label="To the Rewind page", icon=":material/arrow_forward:")
         st.stop()
-    waiting = ", ".join(TITLES[stage].lower() for stage in stages if not now.has(stage))
+    waiting = ", ".join(title(stage).lower() for stage in stages if not now.has(stage))
     st.markdown(f"This page needs results that are not there yet: **{waiting}**.")
     job_panel(now)
     st.stop()
@@ -215,12 +223,12 @@ def _stages(job: jobs.JobStatus) -> None:
     for stage in job.stages:
         if stage.state == "skipped":
             continue
-        title = TITLES.get(stage.key, stage.key)
+        name = title(stage.key)
         note = {"reused": "already in the store", "done": seconds(stage.seconds)}.get(stage.state, stage.text)
         if stage.state == "running" and stage.total:
-            st.progress(min(1.0, stage.done / stage.total), text=f"{title} · {note}")
+            st.progress(min(1.0, stage.done / stage.total), text=f"{name} · {note}")
         else:
-            st.markdown(f"{ICONS[stage.state]} {title}" + (f" :gray[· {note}]" if note else ""))
+            st.markdown(f"{ICONS[stage.state]} {name}" + (f" :gray[· {note}]" if note else ""))
     if job.active and job.started:
         st.caption(f"Running for {seconds(time.time() - job.started)}.")
 
@@ -246,10 +254,20 @@ def read_stage(folder: Path) -> dict[str, Any]:
 
 def title_of(config: Experiment) -> str:
     """One line that tells experiments apart: data, model and what was done."""
-    done = "audit only"
-    if config.defence:
-        done = f"{config.defence.mode}, r = {fraction(config.defence.fraction)}"
+    done = named(config.defence)
+    if isinstance(config.defence, CWRF):
+        done += f", r = {fraction(config.defence.fraction)}"
     return f"{config.data.kind} · {config.model.kind} · {done}"
+
+
+def guarantees(now: Current, summary: dict[str, Any]) -> None:
+    """What DP-SGD guarantees for the models of a finished experiment, where it was used."""
+    for when in ("before", "after"):
+        given = (summary[when] or {}).get("privacy")
+        if given:
+            alone = when == "after" and not isinstance(now.config.defence, FromScratch)
+            limit = " This bounds what the fine-tuning alone gives away: its starting weights had seen the members."
+            st.markdown(f"DP-SGD, {when}: **{shown(given)}**.{limit if alone else ''}")
 
 
 def facts(now: Current) -> str:
@@ -263,7 +281,7 @@ def facts(now: Current) -> str:
 
 def known(store: Store) -> list[str]:
     """Hashes of all experiments of the store, begun or finished, the latest first."""
-    times = {job.key: job.submitted for job in jobs.listing(store)}
+    times = {job.key: job.submitted for job in jobs.listing(store) if job.kind == "run"}
     for path in store.root.glob("experiment-*"):
         times.setdefault(path.name.removeprefix("experiment-"), path.stat().st_mtime)
     return sorted(times, key=lambda key: times[key], reverse=True)

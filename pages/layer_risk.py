@@ -10,7 +10,6 @@ from core.experiment import selection
 from core.figures import numbers as n
 from core.figures import risk_by_region, shares_by_region
 from core.importance.by_region import by_region, overlapping
-from core.rewinding import CWRF
 from pages import frame, scope
 from pages.frame import Current
 
@@ -111,7 +110,7 @@ def choose(now: Current, table: pd.DataFrame, before: pd.DataFrame, r: float) ->
 
 def counted(now: Current, chosen: list[str], total: int, r: float) -> None:
     """How many weights the chosen scope and r come to."""
-    own = now.config.defence or CWRF()
+    own = now.cwrf
     try:
         found = selection(now.folders["scores"], own.model_copy(update={"fraction": r, "regions": tuple(chosen)}))
     except BadInput as error:

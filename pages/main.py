@@ -20,6 +20,7 @@ page = st.navigation(
         "What to do about it": [
             st.Page("rewind.py", title="Rewind", icon=":material/history:"),
             st.Page("attacks.py", title="Attacks", icon=":material/target:"),
+            st.Page("trade_off.py", title="Trade-off", icon=":material/balance:"),
         ],
     }
 )

@@ -6,13 +6,13 @@ import pandas as pd
 import streamlit as st
 
 from core import jobs
-from core.experiment import TITLES
+from core.experiment import title
 from core.figures import curves
 from core.figures import numbers as n
 from pages import frame, model_load, model_train
 from pages.frame import Current
 
-LOGGED = ("train", "learnability", "vulnerability", "rewind")
+LOGGED = ("train", "learnability", "vulnerability", "defended")
 """Stages that train, in order."""
 
 
@@ -73,7 +73,7 @@ def learning(now: Current, live: bool) -> None:
     if len(logs) > 1:
         # without a key the choice follows the run under way, until somebody chooses
         chosen = st.segmented_control(
-            "Training run", list(logs), default=under_way, format_func=TITLES.get, label_visibility="collapsed"
+            "Training run", list(logs), default=under_way, format_func=title, label_visibility="collapsed"
         )
     log = logs.get(chosen or under_way, pd.DataFrame())
     left, right = st.columns(2)

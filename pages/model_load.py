@@ -45,11 +45,12 @@ def draw(now: Current | None) -> None:
         st.info("Upload the trained weights to go on.")
         return
     value = parts.carried(base, model) | {"model": model, **recipe, "weights": weights}
-    if value["defence"]:
+    rewinds = value["defence"] and value["defence"]["kind"] == "cwrf"
+    if rewinds:
         value["defence"]["base"] = "trained"
     experiment = forms.validated(Experiment, value | {"data": data.model_dump()})
     if experiment and parts.possible(experiment) and _fits(experiment):
-        if experiment.defence:
+        if rewinds:
             st.caption("The weights that are not rewound stay as you brought them (defence.base: trained).")
         parts.start(experiment, "Load, score and audit", "load")
 

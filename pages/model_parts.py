@@ -9,7 +9,7 @@ import streamlit as st
 from core.config import BadInput
 from core.data.facts import check_sizes, facts
 from core.estimate import Estimate, estimate, measure
-from core.experiment import TITLES, Experiment
+from core.experiment import Experiment, title
 from core.figures.numbers import seconds
 from core.training import TrainConfig
 from core.training.recipes import suggested
@@ -114,7 +114,7 @@ def _cost(cost: Estimate) -> None:
         st.caption(f"{_sentence(cost.basis)}.")
     else:
         st.markdown(f"**About {seconds(cost.seconds)} of training** (estimate)")
-        parts = ", ".join(f"{TITLES[stage]} {seconds(value)}" for stage, value in cost.parts.items())
+        parts = ", ".join(f"{title(stage)} {seconds(value)}" for stage, value in cost.parts.items())
         st.caption(f"{parts}. Basis: {cost.basis}. Start-up and attacks come on top.")
 
 

@@ -8,8 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from core.attacks import ATTACKS
+from core.defence import CWRF, FineTuning, FromScratch, objective_of
 from core.demo import start_demo
-from core.experiment import TITLES
+from core.experiment import title
 from core.figures import before_after, critical_counts, curves, roc_figure
 from core.figures import numbers as n
 from pages import frame
@@ -76,10 +77,23 @@ def in_words(now: Current, summary: dict, headline: str) -> str:
     )
     sure = "" if test["high"] < 0 or test["low"] > 0 else ", which may be chance"
     return (
-        f"{told} Rewinding {n.fraction(defence.fraction)} of the weights and fine-tuning the rest {verdict} "
+        f"{told} {done_to(defence)} {verdict} "
         f"**{n.difference(test['difference'])}** [{n.difference(test['low'])}, {n.difference(test['high'])}] "
         f"({n.p_value(test['p_value'])}, paired DeLong{sure}) and moved test accuracy by **{change}**."
     )
+
+
+def done_to(defence: CWRF | FineTuning | FromScratch) -> str:
+    """The defence as the subject of a sentence."""
+    objective = objective_of(defence).title
+    if isinstance(defence, CWRF):
+        verb = "Removing" if defence.mode == "A1" else "Rewinding"
+        tuned = "those alone" if defence.mode == "A2" else "the rest"
+        return f"{verb} {n.fraction(defence.fraction)} of the weights and fine-tuning {tuned} with {objective}"
+    if isinstance(defence, FineTuning):
+        return f"Fine-tuning with {objective}, nothing rewound,"
+    early = f", stopped after {defence.stop_after} epochs," if defence.stop_after else ""
+    return f"Training from scratch with {objective}{early}"
 
 
 def measures(before: dict, after: dict | None, what: str, now: Current | None = None) -> pd.DataFrame:
@@ -116,12 +130,13 @@ def rewound(place, now: Current, summary: dict) -> None:
     weights = summary["weights"]
     with place.container(border=True, height="stretch"):
         st.caption("Weights rewound")
-        if not now.config.defence:
+        if not isinstance(now.config.defence, CWRF):
             st.markdown(f"#### none of {n.weights(weights['count'])}")
             return
         share = n.fraction(weights["rewound"] / weights["count"])
         st.markdown(f"#### {n.count(weights['rewound'])} of {n.count(weights['count'])} ({share})")
-        regions = now.table("rewind", "layers").groupby("region", sort=False)[["rewound", "count"]].sum().reset_index()
+        layers = now.table("defended", "layers")
+        regions = layers.groupby("region", sort=False)[["rewound", "count"]].sum().reset_index()
         frame.draw(
             critical_counts(regions.assign(layer=regions["region"], type="region")), "card-weights", caption=False
         )
@@ -173,7 +188,7 @@ def details(now: Current) -> None:
             "models, so there is no adaptive version of it."
         )
         times = {
-            TITLES[key]: (frame.read_stage(folder).get("seconds"), folder.name)
+            title(key): (frame.read_stage(folder).get("seconds"), folder.name)
             for key, folder in now.folders.items()
             if now.has(key)
         }

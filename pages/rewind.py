@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -11,15 +11,20 @@ from pydantic import ValidationError
 
 from core.attacks import ATTACKS
 from core.config import BadInput, explain
-from core.experiment import Experiment, preview_stage, selection
+from core.defence import CWRF, Finetune, FineTuning, FromScratch
+from core.experiment import Experiment, preview_stage, ranking_stage, selection
 from core.figures import before_after, critical_counts, roc_figure
 from core.figures import numbers as n
 from core.progress import Progress
-from core.rewinding import CWRF, Finetune
 from core.store import read_json
 from pages import forms, frame, scope
 from pages.frame import Current
 from pages.once import once
+from pages.onion import onion
+
+KINDS: dict[str, Any] = {"cwrf": CWRF, "fine-tuning": FineTuning, "scratch": FromScratch}
+BUTTONS = {CWRF: "Rewind and fine-tune", FineTuning: "Fine-tune", FromScratch: "Train from scratch"}
+DRAWN = ("kind", "selection", "ranking", "base", "mode", "rewind_to", "early_epoch", "rounds")
 
 frame.header(
     "Rewind",
@@ -27,9 +32,28 @@ frame.header(
 )
 
 
-def controls(now: Current, layers: pd.DataFrame) -> CWRF | None:
+def controls(now: Current, layers: pd.DataFrame) -> Any:
     """The defence that the person set, or None with the reason on the page."""
-    own = now.config.defence or CWRF(base="trained" if now.config.weights else "pve")
+    chosen = st.segmented_control(
+        "What to do",
+        list(KINDS),
+        default=(now.config.defence or now.cwrf).kind,
+        format_func=lambda kind: KINDS[kind].title,
+        required=True,
+        key=f"defence-kind-{now.key}",
+        help="The last two are what a rewind has to beat: the same objectives without it.",
+    )
+    kind = KINDS[chosen]
+    if kind is CWRF:
+        return rewinding(now, layers)
+    own = now.config.defence if isinstance(now.config.defence, kind) else None
+    st.caption(str(kind.__doc__).split("\n")[0])
+    return forms.validated(kind, forms.form(kind, own, key=f"{chosen}/{now.key}"))
+
+
+def rewinding(now: Current, layers: pd.DataFrame) -> CWRF | None:
+    """The rewind that the person set."""
+    own = now.cwrf
     left, right = st.columns([3, 2])
     with left:
         fraction = scope.fraction_slider(now, "rewind")
@@ -46,7 +70,7 @@ def controls(now: Current, layers: pd.DataFrame) -> CWRF | None:
     with st.expander(f"Fine-tuning: {own.finetune.epochs} epochs of {own.finetune.objective.title}"):
         tuning = forms.form(Finetune, own.finetune, key=f"tune/{now.key}")
     with st.expander("Ranking, mode and single layers"):
-        given = forms.form(CWRF, own, key=f"rewind/{now.key}", only=("kind", "ranking", "base", "mode"))
+        given = forms.form(CWRF, own, key=f"rewind/{now.key}", only=DRAWN)
         kinds = list(dict.fromkeys(layers["type"]))
         given["exclude"] = st.multiselect(
             "Never rewind",
@@ -80,14 +104,22 @@ def overrides(now: Current, layers: pd.DataFrame, own: CWRF) -> dict[str, float]
     return {str(name): share / 100 for name, share in typed.items()}
 
 
-def at_once(scores_folder: Path, defence: CWRF) -> pd.DataFrame | None:
+def at_once(experiment: Experiment, now: Current) -> pd.DataFrame | None:
     """How many weights of each layer would be rewound, without a job."""
     try:
-        chosen = selection(scores_folder, defence)
+        stage = ranking_stage(experiment)
+        if stage.key == "scores":
+            folder = now.folders["scores"]
+        else:  # a rival rule ranks by something that is not scored in every experiment
+            with st.spinner("Ranking the weights …", show_time=True):
+                folder = now.store.ensure(stage, Progress())
+        chosen = selection(folder, experiment.defence)
     except BadInput as error:
         st.error(str(error))
         return None
     total, scope = int(chosen["rewound"].sum()), int(chosen["count"].sum())
+    if experiment.defence.rounds > 1:
+        st.caption(f"In the first of {experiment.defence.rounds} rounds; the later ones depend on how it turns out.")
     st.markdown(f"#### {n.count(total)} of {n.count(scope)} weights ({n.fraction(total / scope)}) would be rewound")
     frame.draw(critical_counts(chosen.rename(columns={"name": "layer"})), "counts")
     return chosen
@@ -149,7 +181,8 @@ def outcome(now: Current) -> None:
         curves = curves[curves["attack"] == headline].assign(attack=ATTACKS[headline].title)
         make = partial(roc_figure, curves, False, found["non_members"])
         frame.draw(once(("roc", now.key, headline, False), make), "roc")
-    weights = now.folders["rewind"] / "final.safetensors"
+    frame.guarantees(now, summary)
+    weights = now.folders["defended"] / "final.safetensors"
     st.download_button(
         "Download the defended weights (safetensors)",
         data=weights.read_bytes,
@@ -161,29 +194,33 @@ def outcome(now: Current) -> None:
     st.page_link("attacks.py", label="Every attack and the most exposed records", icon=":material/arrow_forward:")
 
 
-def same(a: CWRF | None, b: CWRF) -> bool:
-    return a is not None and a.model_dump() == b.model_dump()
-
-
 now = frame.need(frame.current(), "scores", "before")
 layers = now.table("scores", "layers")
 defence = controls(now, layers)
-chosen = at_once(now.folders["scores"], defence) if defence else None
-if defence and chosen is not None:
+experiment = None
+if defence:
     try:
-        experiment = Experiment.model_validate({**now.config.model_dump(), "defence": defence.model_dump()})
+        changed = {"defence": defence.model_dump(), "onion": now.config.onion and isinstance(defence, CWRF)}
+        experiment = Experiment.model_validate({**now.config.model_dump(), **changed})
     except ValidationError as error:  # of the whole, such as data that do not go with the objective
         st.error(explain(error, Experiment))
-        st.stop()
-    preview(experiment, now)
-    mine = same(now.config.defence, defence)
+if experiment and isinstance(defence, CWRF):
+    if at_once(experiment, now) is None:
+        experiment = None
+    else:
+        preview(experiment, now)
+if experiment:
+    button = BUTTONS[type(experiment.defence)]
+    mine = experiment.defence == now.config.defence
     if mine and now.finished:
         st.subheader("Result", anchor=False)
         outcome(now)
+        if isinstance(now.config.defence, CWRF):
+            onion(now)
     elif mine and now.job is not None:
-        st.subheader("Rewind and fine-tune", anchor=False)
+        st.subheader(button, anchor=False)
         frame.job_panel(now)
-    elif st.button("Rewind and fine-tune", type="primary", icon=":material/history:") and frame.start(experiment):
+    elif st.button(button, type="primary", icon=":material/history:") and frame.start(experiment):
         st.rerun()
     if not mine and now.finished and now.config.defence:
         with st.expander(f"Result of the experiment shown so far: {frame.title_of(now.config)}"):

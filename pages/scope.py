@@ -12,7 +12,6 @@ from collections.abc import Iterable
 import streamlit as st
 
 from core.figures import numbers as n
-from core.rewinding import CWRF
 from pages.frame import Current
 
 STEPS = tuple(
@@ -23,7 +22,7 @@ STEPS = tuple(
 
 def fraction(now: Current) -> float:
     """The r chosen in this session, else the experiment's."""
-    own = (now.config.defence or CWRF()).fraction
+    own = now.cwrf.fraction
     chosen = st.session_state.get("fraction")
     return float(chosen) if isinstance(chosen, int | float) and 0 < chosen < 1 else own
 
@@ -53,5 +52,5 @@ def regions(now: Current, known: Iterable[str]) -> list[str]:
     """The regions chosen in this session, else the experiment's, as far as this network has them; empty: all."""
     chosen = st.session_state.get("regions")
     if chosen is None:
-        chosen = (now.config.defence or CWRF()).regions
+        chosen = now.cwrf.regions
     return [region for region in known if region in chosen]

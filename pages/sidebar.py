@@ -6,7 +6,7 @@ import streamlit as st
 
 from core import jobs
 from core.config import BadInput
-from core.experiment import config_of
+from core.experiment import config_of, title
 from pages import frame
 
 RECENT = 30
@@ -38,7 +38,7 @@ def _running() -> None:
         if job.active:
             under_way = next((s for s in job.stages if s.state == "running"), None)
             done = sum(s.state in ("done", "reused") for s in job.stages)
-            text = frame.TITLES.get(under_way.key, under_way.key) if under_way else job.state
+            text = title(under_way.key) if under_way else job.state
             share = under_way.done / under_way.total if under_way and under_way.total else 0
             st.progress(min(1.0, (done + share) / max(1, len(job.stages))), text=f"{text} · {job.key[:6]}")
 

@@ -52,7 +52,7 @@ def test_a_finished_run_gives_the_rate(store):
     pretend(store, parse(VALUE), "train", 2.0)  # 10 epochs × 100 members: 2 ms each
     other = parse(VALUE | {"seed": 1})
     found = estimate(other, store)
-    parts = {"train": 2.0, "vulnerability": 2.0 * PVE_PASSES, "rewind": 1.0}
+    parts = {"train": 2.0, "vulnerability": 2.0 * PVE_PASSES, "defended": 1.0}
     assert found.parts == pytest.approx(parts) and found.seconds == pytest.approx(sum(parts.values()))
     assert "one finished run" in found.basis and "2.0 s for 1 000 records" in found.basis
 
@@ -66,7 +66,7 @@ def test_only_what_is_missing_is_counted(store):
     experiment = parse(VALUE)
     pretend(store, experiment, "train", 2.0)
     # with cross-entropy the learnability run is the training itself
-    assert set(estimate(experiment, store).parts) == {"vulnerability", "rewind"}
+    assert set(estimate(experiment, store).parts) == {"vulnerability", "defended"}
     pretend(store, experiment, "vulnerability", 2.0)
     done = estimate(experiment.model_copy(update={"defence": None}), store)
     assert done.seconds == 0 and "in the store already" in done.basis
@@ -104,6 +104,18 @@ def test_the_estimate_of_a_finished_experiment_is_nothing(finished):
     store, experiment = finished
     assert estimate(experiment, store).seconds == 0
     assert estimate(experiment.model_copy(update={"seed": 3}), store).seconds > 0
+
+
+def test_a_cluster_is_named_where_reference_models_would_go_to_it(store, monkeypatch):
+    pretend(store, parse(VALUE), "train", 2.0)
+    monkeypatch.setenv("REWINDLAB_CLUSTER", "tcp://host:8786")
+    monkeypatch.setenv("REWINDLAB_WORKERS", "8")
+    with_references = parse(VALUE | {"audit": {"shadows": {"models": 16}}})
+    found = estimate(with_references, store)
+    assert "as if tcp://host:8786 trained 8 at once" in found.basis
+    assert "tcp://" not in estimate(parse(VALUE), store).basis
+    monkeypatch.setenv("REWINDLAB_WORKERS", "16")
+    assert estimate(with_references, store).parts["shadows"] == pytest.approx(found.parts["shadows"] / 2)
 
 
 def test_estimates_need_no_torch():

@@ -147,14 +147,14 @@ def test_bad_values_are_one_line(change, message):
 
 
 def test_the_stages_in_order():
-    keys = ["data", "train", "learnability", "vulnerability", "scores", "before", "rewind", "after", "experiment"]
+    keys = ["data", "train", "learnability", "vulnerability", "scores", "before", "defended", "after", "experiment"]
     stages = plan(parse(TINY))
     assert list(stages) == keys
     # the plain training is the learnability run: the same computation, once
     assert stages["train"].hash == stages["learnability"].hash != stages["vulnerability"].hash
     apart = plan(parse(tiny(train={"epochs": 2, "objective": {"kind": "relaxloss"}})))
     assert apart["train"].hash != apart["learnability"].hash == stages["learnability"].hash
-    assert list(plan(parse(tiny(defence=None)))) == [key for key in keys if key not in ("rewind", "after")]
+    assert list(plan(parse(tiny(defence=None)))) == [key for key in keys if key not in ("defended", "after")]
 
 
 def test_the_summary_keeps_the_contract(done):
@@ -172,6 +172,9 @@ def test_the_summary_keeps_the_contract(done):
             assert {"auc", "auc_low", "auc_high", "members", "non_members", "tpr_at_fpr"} <= set(attack)
             assert set(attack["tpr_at_fpr"]) == {"0.01", "0.001"}
             assert attack["auc_low"] <= attack["auc"] <= attack["auc_high"]
+            ends = [attack[f"balanced_accuracy{end}"] for end in ("_low", "", "_high")]
+            assert ends == sorted(ends) and attack["threshold_from"] == "other half"
+            assert attack["epsilon"] >= 0 and attack["epsilon_one_run"] >= 0
     assert found["before"]["attacks"]["gradient_norm"]["members"] == 10
     assert found["before"]["attacks"]["loss"]["members"] == 40
     assert summary(store, found["experiment"]) == json.loads(json.dumps(found))
@@ -209,9 +212,9 @@ def test_learnability_is_the_scores_of_the_plain_training(done):
 def test_rewound_weights_are_the_initial_ones_after_fine_tuning(done):
     store, found, _ = done
     stages = plan(parse(TINY))
-    final = load_file(store.path(stages["rewind"]) / "final.safetensors")
+    final = load_file(store.path(stages["defended"]) / "final.safetensors")
     initial = load_file(store.path(stages["vulnerability"]) / "initial.safetensors")
-    packed = load_file(store.path(stages["rewind"]) / "masks.safetensors")
+    packed = load_file(store.path(stages["defended"]) / "masks.safetensors")
     total = 0
     for name, value in final.items():
         mask = np.unpackbits(packed[name])[: value.size].astype(bool).reshape(value.shape)
@@ -262,7 +265,7 @@ def test_all_modes_and_bases_run(done, mode, base):
     store, _, _ = done
     e = parse(defence(mode=mode, base=base, fraction=0.2))
     found = run(e, store)
-    final = load_file(store.path(plan(e)["rewind"]) / "final.safetensors")
+    final = load_file(store.path(plan(e)["defended"]) / "final.safetensors")
     assert found["after"]["attacks"].keys() == found["before"]["attacks"].keys()
     assert found["weights"]["rewound"] == round(0.2 * 610)
     if mode == "A1":
@@ -274,7 +277,7 @@ def test_the_selection_of_a_page_is_the_selection_of_the_run(done):
     e = parse(TINY)
     stages = plan(e)
     quick = selection(store.path(stages["scores"]), e.defence)
-    stored = pd.read_parquet(store.path(stages["rewind"]) / "layers.parquet")
+    stored = pd.read_parquet(store.path(stages["defended"]) / "layers.parquet")
     assert quick["rewound"].tolist() == stored["rewound"].tolist() and quick["rewound"].sum() == 61
 
 

@@ -59,7 +59,9 @@ sys.exit(run_job(store, key, work))
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "command", lambda store, key: [sys.executable, "-c", PROGRAM, str(store.root), key])
+    monkeypatch.setattr(
+        jobs, "command", lambda store, key, kind="run": [sys.executable, "-c", PROGRAM, str(store.root), key]
+    )
     monkeypatch.setenv("REWINDLAB_SLOTS", "2")
     store = Store(tmp_path / "runs")
     yield store

@@ -49,7 +49,7 @@ def stage(key="a", kind="kind", config=None, inputs=None, build=nothing) -> Stag
 
 
 def test_hash_is_the_documented_one():
-    text = '{"config":{"r":0.5},"format":1,"inputs":{},"kind":"train"}'
+    text = '{"config":{"r":0.5},"format":2,"inputs":{},"kind":"train"}'
     expected = hashlib.sha256(text.encode()).hexdigest()[:16]
     item = stage("anything", "train", {"r": 0.5})
     assert item.hash == expected
@@ -68,7 +68,7 @@ def test_hash_notices_config_kind_input_and_input_name_but_not_key(monkeypatch):
     base = stage("one", config={"x": 1}, inputs={"data": leaf})
     assert len({base.hash, *(item.hash for item in others)}) == 6
     assert stage("two", config={"x": 1}, inputs={"data": leaf}).hash == base.hash
-    monkeypatch.setattr(store_module, "FORMAT", 2)
+    monkeypatch.setattr(store_module, "FORMAT", 99)
     assert stage(config={"x": 1}, inputs={"data": leaf}).hash != base.hash
 
 
@@ -111,7 +111,7 @@ def test_ensure_builds_inputs_first_each_once_and_records_what_made_it(tmp_path)
     record = read_json(store.path(right) / "stage.json")
     assert record["config"] == {"n": 2, "seed": 7}
     assert record["inputs"] == {"data": data.hash}
-    assert (record["hash"], record["kind"], record["format"]) == (right.hash, "side", 1)
+    assert (record["hash"], record["kind"], record["format"]) == (right.hash, "side", 2)
     assert (record["seed"], record["device"]) == (7, "cpu")
     assert record["versions"]["numpy"] == np.__version__
     assert record["seconds"] >= 0 and record["created"].endswith("+00:00")
@@ -237,9 +237,9 @@ def test_leftovers_of_the_dead_are_swept_those_of_the_living_stay(tmp_path):
 
 def test_another_format_is_refused_with_both_versions_and_the_way_out(tmp_path):
     Store(tmp_path)
-    assert read_json(tmp_path / "format.json") == {"format": 1}
+    assert read_json(tmp_path / "format.json") == {"format": 2}
     write_json(tmp_path / "format.json", {"format": 9})
-    with pytest.raises(BadInput, match=r"format 9, .*format 1; .*--store, or delete") as caught:
+    with pytest.raises(BadInput, match=r"format 9, .*format 2; .*--store, or delete") as caught:
         Store(tmp_path)
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
     (tmp_path / "format.json").write_text("{")

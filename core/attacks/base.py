@@ -78,6 +78,10 @@ class Attack(Config):
                 return f"{self.title or self.kind} needs {name.replace('_', ' ')}, which this audit did not collect"
         return None
 
+    def looks_at_references(self, signals: Signals) -> bool:
+        """Whether the scores depend on reference models, and so on what these went through."""
+        return any(name.startswith("reference_") for name in self.needs)
+
     def chosen(self, signals: Signals) -> dict[str, str | int | float]:
         """What the attack decided from the signals rather than from its config, to be shown beside its result."""
         return {}

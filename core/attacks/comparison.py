@@ -7,7 +7,7 @@ import pandas as pd
 _KEYS = ["attack", "group"]
 _ABOUT = ["title", "adaptive"]
 _TESTS = ["difference", "low", "high", "p_value"]
-_NUMBERS = ("auc", "members", "non_members", "tpr_")
+_NUMBERS = ("auc", "members", "non_members", "tpr_", "balanced", "best_", "epsilon", "judged_", "one_run_", "exposure")
 
 
 def side_by_side(*, before: pd.DataFrame, after: pd.DataFrame | None, tests: pd.DataFrame | None) -> pd.DataFrame:

@@ -104,22 +104,30 @@ def problem_with_references(signals: Signals, *, title: str, inside: int, outsid
 def as_target(signals: Signals, target: int) -> tuple[Signals, np.ndarray]:
     """(signals with reference `target` in the place of the target, its membership [N]): an attack on ourselves.
 
-    References are those of `other_pairs`. Only signals that come from φ are kept; as logits stand [φ, 0] with label
-    0, a two-class output of exactly that φ.
+    References are those of `other_pairs`. What is known of reference models is kept: φ, and logits and trajectories
+    where all of them have some. As logits that are not known stand [φ, 0] with label 0, a two-class output of exactly
+    that φ.
     """
     assert signals.reference_phi is not None and signals.reference_in is not None
     others = other_pairs(reference_in=signals.reference_in, target=target)
     population = signals.reference_population_phi
     known = np.empty((0, 1)) if population is None or not len(population) else population[target]
+    logits, paths = (
+        None if of is None or len(of) < len(signals.reference_in) else of
+        for of in (signals.reference_logits, signals.reference_trajectory)
+    )
     shadow = Signals(
-        logits=_two_class(signals.reference_phi[target, :, 0]),
-        labels=np.zeros(len(signals.labels), np.int64),
+        logits=_two_class(signals.reference_phi[target, :, 0]) if logits is None else logits[target],
+        labels=np.zeros(len(signals.labels), np.int64) if logits is None else signals.labels,
         population_logits=_two_class(known[:, 0]),
         population_labels=np.zeros(len(known), np.int64),
         query_phi=signals.reference_phi[target],
         reference_phi=signals.reference_phi[others],
         reference_in=signals.reference_in[others],
         reference_population_phi=None if population is None or not len(population) else population[others],
+        reference_logits=None if logits is None else logits[others],
+        trajectory=None if paths is None else paths[target],
+        reference_trajectory=None if paths is None else paths[others],
     )
     return shadow, signals.reference_in[target]
 

@@ -9,7 +9,14 @@ import scipy  # its submodules load on first use, pages start without them
 from pydantic import Field
 
 from core.attacks.base import Attack, Signals
-from core.attacks.references import as_target, first_query, log_likelihood, masked_mean, problem_with_references
+from core.attacks.references import (
+    as_target,
+    first_query,
+    log_likelihood,
+    masked_mean,
+    problem_with_references,
+    queries,
+)
 from core.config import BadInput
 from core.metrics import auc
 
@@ -37,7 +44,7 @@ class _Rmia(Attack):
         return {"references": len(signals.reference_phi), "a": self._a(signals)}
 
     def __call__(self, signals: Signals) -> np.ndarray:
-        """[N] log ratio(x) = log p_y(x|θ) − log Pr(x).
+        """[N] log ratio(x) = log p_y(x|θ) − log Pr(x), averaged over queries as LiRA averages its ratios.
 
         The fraction of the population that x wins against is a monotone function of it, but takes only P + 1 values:
         ranking by the ratio itself keeps the ties out of the low end of the ROC. See `calibrated`.
@@ -48,8 +55,8 @@ class _Rmia(Attack):
         """[N] score of the paper: the fraction of population records z with ratio(x)/ratio(z) ≥ γ.
 
         By sorting the population once, O((N + P) log P). Needs `population_logits` and `reference_population_phi`.
-        The population is OUT of every reference, so Pr(z) takes the offline form in both attacks. Raises BadInput
-        without a population.
+        The population is OUT of every reference, so Pr(z) takes the offline form in both attacks; z is asked once,
+        x as often as there are queries. Raises BadInput without a population.
         """
         if signals.reference_population_phi is None or not len(signals.population_labels):
             raise BadInput(f"{self.title}: the calibrated score needs population records and what the references say")
@@ -59,11 +66,15 @@ class _Rmia(Attack):
         return wins(log_ratio=self._log_ratio(signals, a), population=population, gamma=self.gamma)
 
     def _log_ratio(self, signals: Signals, a: float) -> np.ndarray:
-        target, _ = first_query(signals)
-        return log_likelihood(target) - np.log(self._marginal(signals, a))
+        target, references = queries(signals)
+        is_in, score = np.asarray(signals.reference_in, bool), np.zeros(len(target))
+        for query in range(target.shape[1]):
+            confidence = scipy.special.expit(references[:, :, query].astype(np.float64))
+            score += log_likelihood(target[:, query]) - np.log(self._marginal(confidence, is_in, a))
+        return score / target.shape[1]
 
-    def _marginal(self, signals: Signals, a: float) -> np.ndarray:
-        """[N] Pr(x)."""
+    def _marginal(self, confidence: np.ndarray, is_in: np.ndarray, a: float) -> np.ndarray:
+        """[N] Pr(x) from the references' confidence p_y [M, N] in one query."""
         raise NotImplementedError
 
     def _needed_a(self, signals: Signals) -> float:
@@ -92,9 +103,7 @@ class RmiaAttack(_Rmia):
         # seen and unseen models are both at hand, nothing is extrapolated for x and nothing needs tuning
         return DEFAULT_A
 
-    def _marginal(self, signals: Signals, a: float) -> np.ndarray:
-        _, references = first_query(signals)
-        confidence, is_in = scipy.special.expit(references.astype(np.float64)), np.asarray(signals.reference_in, bool)
+    def _marginal(self, confidence: np.ndarray, is_in: np.ndarray, a: float) -> np.ndarray:
         inside, outside = (masked_mean(values=confidence, mask=mask) for mask in (is_in, ~is_in))
         return np.maximum((inside + outside) / 2, np.finfo(float).tiny)
 
@@ -112,8 +121,8 @@ class RmiaOfflineAttack(_Rmia):
     def is_compatible(self, signals: Signals) -> str | None:
         return problem_with_references(signals, title=self.title, inside=0, outside=1)
 
-    def _marginal(self, signals: Signals, a: float) -> np.ndarray:
-        return offline_marginal(_mean_out(signals), a)
+    def _marginal(self, confidence: np.ndarray, is_in: np.ndarray, a: float) -> np.ndarray:
+        return offline_marginal(masked_mean(values=confidence, mask=~is_in), a)
 
 
 def offline_marginal(mean_out: np.ndarray, a: float) -> np.ndarray:

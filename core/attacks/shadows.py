@@ -16,8 +16,8 @@ from pydantic import Field, field_validator
 from safetensors.numpy import load_file
 
 from core.attacks.design import design_matrix
-from core.config import Config
-from core.store import Build, Stage
+from core.config import BadInput, Config
+from core.store import Build, Stage, read_json
 
 if TYPE_CHECKING:
     from core.data import Dataset
@@ -47,7 +47,7 @@ class ShadowConfig(Config):
 
 def reference_stages(*, key: str, config: dict[str, Any], data: Stage) -> list[Stage]:
     """One stage per reference model of a `shadows` stage, from its key, config and data: where each lies, or will."""
-    shared = {name: config[name] for name in ("pipeline", "queries", "seed")}
+    shared = {name: value for name, value in config.items() if name != "models"}
     return [
         Stage(key, "reference", {**shared, "number": number}, {"data": data}, _nothing)
         for number in range(config["models"])
@@ -55,7 +55,7 @@ def reference_stages(*, key: str, config: dict[str, Any], data: Stage) -> list[S
 
 
 def workers() -> int:
-    """Processes that train reference models at once on this machine: REWINDLAB_WORKERS, else one per core."""
+    """Processes that train reference models at once: REWINDLAB_WORKERS, else one per core of this machine."""
     return int(os.environ.get("REWINDLAB_WORKERS", "0")) or os.cpu_count() or 1
 
 
@@ -88,11 +88,43 @@ def gather(build: Build, *, dataset: Dataset, experiment: dict[str, Any], data: 
 def load_references(folder: Path) -> dict[str, np.ndarray]:
     """What attacks see of the references listed in a finished `shadows` stage.
 
-    reference_phi [M, N, Q], reference_in [M, N], reference_population_phi [M, P, Q], reference_logits [M, N, K].
+    reference_phi [M, N, Q], reference_in [M, N], reference_population_phi [M, P, Q], reference_logits [M, N, K], and
+    reference_trajectory [M, N, T] where it was noted. Raises BadInput for a reference that is gone or that was
+    trained on other records or with another recipe than this stage asks for.
     """
     listed = json.loads((folder / "references.json").read_text())
+    expected = read_json(folder / "stage.json")
+    for name in listed:
+        _check(folder, folder.parent / name, expected)
     parts = [load_file(folder.parent / name / "outputs.safetensors") for name in listed]
     return {name: np.stack([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def _check(stage: Path, reference: Path, expected: dict[str, Any]) -> None:
+    """Whether a reference model is of the pipeline that the `shadows` stage names, from what its stage.json says."""
+    remedy = f"delete the folders {reference.name} and {stage.name} in the store and run the experiment again"
+    try:
+        found = read_json(reference / "stage.json")
+    except (OSError, ValueError):
+        raise BadInput(f"reference model {reference.name} is gone or damaged: {remedy}") from None
+    if found["inputs"].get("data") != expected["inputs"].get("data"):
+        raise BadInput(f"reference model {reference.name} was trained on other records: {remedy}")
+    for name, value in expected["config"].items():
+        if name != "models" and found["config"].get(name) != value:
+            where, other, wanted = _difference(found["config"].get(name), value, name)
+            raise BadInput(
+                f"reference model {reference.name} was trained with another recipe "
+                f"({where} is {other}, the target's is {wanted}): {remedy}"
+            )
+
+
+def _difference(found: Any, expected: Any, where: str) -> tuple[str, Any, Any]:
+    """(dotted name, value found, value expected) of the first difference."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        for name in {**expected, **found}:
+            if found.get(name) != expected.get(name):
+                return _difference(found.get(name), expected.get(name), f"{where}.{name}")
+    return where, found, expected
 
 
 def _nothing(build: Build) -> None:

@@ -30,6 +30,20 @@ class TrajectoryAttack(Attack):
     seed: int = Field(0, ge=0)
     """Seed of the choice of records to learn from."""
 
+    def is_compatible(self, signals: Signals) -> str | None:
+        path = signals.trajectory
+        if path is None or not len(path):
+            return (
+                f"{self.title} needs the losses at several epochs of the training; weights that were brought, and "
+                "models that no epoch of training ended in, come without"
+            )
+        if path.shape[1] < 2:
+            return f"{self.title} needs at least 2 epochs of training (there was {path.shape[1]}): it has no path yet"
+        return None
+
+    def looks_at_references(self, signals: Signals) -> bool:
+        return self._learns(signals)
+
     def chosen(self, signals: Signals) -> dict[str, str | int | float]:
         checkpoints = np.asarray(signals.trajectory).shape[1]
         return {"checkpoints": checkpoints, "weights": "learned" if self._learns(signals) else "equal"}
@@ -52,8 +66,10 @@ class TrajectoryAttack(Attack):
         return learned.decision_function(path)
 
     def _learns(self, signals: Signals) -> bool:
-        shadows, is_in = signals.reference_trajectory, signals.reference_in
-        if not self.use_references or shadows is None or is_in is None or not len(shadows):
+        shadows, is_in, path = signals.reference_trajectory, signals.reference_in, signals.trajectory
+        if not self.use_references or shadows is None or is_in is None or path is None or not len(shadows):
+            return False
+        if shadows.shape[2] != path.shape[1]:  # fine-tuned for fewer epochs than these were trained: not comparable
             return False
         inside = is_in[: len(shadows)].sum(axis=1)
         return bool(((inside > 0) & (inside < is_in.shape[1])).all())

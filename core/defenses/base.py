@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from core.config import Config
+from core.config import BadInput, Config
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,18 @@ class Setting:
     """x, y of the reference set: non-members that no audit uses."""
     generator: torch.Generator
     """Randomness of this run, on the CPU."""
+    members: tuple[torch.Tensor, torch.Tensor] | None = None
+    """x, y of the records this run trains on."""
+    anchor: nn.Module | None = None
+    """A model at the initial weights, where the run starts elsewhere; None: the starting weights are the initial."""
+    train: Callable[[nn.Module], None] | None = None
+    """Trains another model plainly (cross-entropy) on the same members with the same recipe: a teacher, say."""
+
+    def non_members(self, who: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """x, y of the reference set that `who` needs; BadInput where there are fewer than 2 records."""
+        if self.reference is None or len(self.reference[1]) < 2:
+            raise BadInput(f"{who} needs a reference set of at least 2 records: raise data.reference")
+        return self.reference
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,10 @@ class Objective(Config):
     title: ClassVar[str] = ""
     kind: str
 
+    def check(self, model: Config) -> str | None:
+        """None where this objective can train such an architecture, else why not and what to do."""
+        return None
+
     def start(self, setting: Setting) -> Loss:
         """The loss function of one training run. Stateless objectives return `self.loss`."""
         del setting
@@ -56,3 +72,10 @@ class Objective(Config):
     def loss(self, step: Step) -> torch.Tensor:
         """Scalar loss of one step."""
         raise NotImplementedError
+
+    def release(self, model: nn.Module) -> nn.Module:
+        """The model as others may query it, in evaluation mode: what accuracy and black-box attacks see.
+
+        Most objectives change nothing at test time and return `model` itself.
+        """
+        return model

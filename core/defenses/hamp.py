@@ -1,4 +1,4 @@
-"""HAMP (Chen and Pattabiraman, NDSS 2024), its training part: soft labels and rewarded entropy against confidence."""
+"""HAMP (Chen and Pattabiraman, NDSS 2024): soft labels, rewarded entropy, and outputs that only keep their order."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from core.defenses.base import Objective, Step
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 HIGHEST_GAMMA = 0.9999
 """With two classes, the hardest case, the label's class then leads by about 1 %; at 1 all classes are equal."""
 
 
 class HAMP(Objective):
-    """HAMP, training part: soft labels of high entropy, and a reward for uncertain outputs.
+    """HAMP: soft labels of high entropy, a reward for uncertain outputs, and on request replaced outputs at test time.
 
     Loss: KL(soft label ‖ p) − K·α·H(p), mean over the batch, K classes, p the model's output, H in nats. The soft
     label keeps p_top on the true class and shares the rest evenly; p_top is the highest with entropy ≥ γ·log K. The
     authors' code averages the KL term over the classes too, so this loss is K times theirs: α is theirs, the factor
-    K restores its weight, and their learning rate is to be divided by K. Values below zero are normal. HAMP's
-    second part, which replaces the outputs at test time, is not here: what attacks see are the model's own outputs.
+    K restores its weight, and their learning rate is to be divided by K. Values below zero are normal.
+
+    At test time HAMP answers with the sorted logits of a random input, in the order of the record's own: labels and
+    accuracy stay, confidence becomes meaningless. Judge it by label-only and adaptive attacks too.
     """
 
-    title: ClassVar[str] = "HAMP (training part)"
+    title: ClassVar[str] = "HAMP"
     kind: Literal["hamp"] = "hamp"
     gamma: float = Field(0.95, ge=0, le=1)
     """Least entropy γ of the soft labels as a share of log K, at most 0.9999; 0 keeps hard labels. Authors: CIFAR-10
@@ -36,6 +39,11 @@ class HAMP(Objective):
     entropy_weight: float = Field(0.001, ge=0, le=10)
     """Weight α of the outputs' entropy, before the factor K. Authors: CIFAR-10 and Location 0.001, CIFAR-100 0.005,
     Purchase and Texas 0.01."""
+    test_time: bool = False
+    """Replace the outputs at test time, in what accuracy and black-box attacks see. The authors do."""
+    key: str = Field("rewindlab", min_length=1, max_length=200)
+    """Secret that decides, with the record asked about, which random input answers at test time: the same question
+    always gets the same answer. Whoever knows it knows that input, but not the outputs that were replaced."""
 
     @field_validator("gamma")
     @classmethod
@@ -56,6 +64,14 @@ class HAMP(Objective):
         divergence = F.kl_div(log_p_BK, soft_BK, reduction="batchmean")
         entropy = -(log_p_BK.exp() * log_p_BK).sum(1).mean()
         return divergence - classes * self.entropy_weight * entropy
+
+    def release(self, model: nn.Module) -> nn.Module:
+        """With `test_time`, the model with its outputs replaced; its weights are shared, not copied."""
+        if not self.test_time:
+            return model
+        from core.defenses.hamp_output import RandomisedOutput
+
+        return RandomisedOutput(model, self.key)
 
 
 @cache

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from core.config import BadInput
 from core.defenses.base import Objective, Step
 
 if TYPE_CHECKING:
@@ -44,11 +45,24 @@ class RelaxLoss(Objective):
             return (loss - self.alpha).abs()
         if loss > self.alpha:
             return loss
-        own = F.one_hot(step.y, z.shape[1]).to(z.dtype)
-        p_y = z.softmax(1).gather(1, step.y[:, None]).clamp(max=self.upper)
-        q_BK = own * p_y + (1 - own) * (1 - p_y) / (z.shape[1] - 1)
+        q_BK = flattened(z=z, y=step.y, upper=self.upper)
         soft_B = -(q_BK * F.log_softmax(z, 1)).sum(1)
         if not official:
             return soft_B.mean()
         wrong = (z.argmax(1) != step.y).to(z.dtype)
         return torch.mean(wrong * soft_B - l_B)
+
+
+def flattened(*, z: torch.Tensor, y: torch.Tensor, upper: float) -> torch.Tensor:
+    """Soft labels q [B, K] of logits z [B, K]: min(p_y, upper) on the label y [B], the rest shared evenly.
+
+    Not detached: gradients flow through them. Raises BadInput where the data have a single class.
+    """
+    import torch.nn.functional as F
+
+    classes = z.shape[1]
+    if classes < 2:
+        raise BadInput(f"flattening outputs needs at least 2 classes, the data have {classes}: use another objective")
+    own = F.one_hot(y, classes).to(z.dtype)
+    p_y = z.softmax(1).gather(1, y[:, None]).clamp(max=upper)
+    return own * p_y + (1 - own) * (1 - p_y) / (classes - 1)

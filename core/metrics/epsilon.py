@@ -9,6 +9,7 @@ import scipy  # its submodules load on first use, pages start without them
 
 from core.config import BadInput
 from core.metrics.intervals import clopper_pearson
+from core.metrics.roc import roc, thin
 from core.metrics.scored import split_by_membership
 
 
@@ -20,6 +21,10 @@ class Epsilon:
     level: float
     heuristic: bool
     """True where the records are not independent trials of the whole training, as in one run with fixed members."""
+    guesses: int | None = None
+    """Of a one-run audit: how many records were guessed,"""
+    correct: int | None = None
+    """and how many of the guesses were right."""
 
 
 def epsilon_lower_bound(
@@ -54,6 +59,23 @@ def empirical_epsilon(
         level=level,
     )
     return Epsilon(value, level, heuristic=True)
+
+
+def best_epsilon_threshold(*, scores: np.ndarray, is_member: np.ndarray, level: float = 0.95) -> float:
+    """The threshold of the largest `epsilon_lower_bound` (δ = 0) among 500 vertices of the ROC, spaced by their FPR.
+
+    Give it shadow models' scores: on the records it was chosen on, the bound does not hold. The strictest one among
+    equals.
+    """
+    curve, tail = thin(roc(scores=scores, is_member=is_member)), (1 - level) / 2
+    hits, alarms = np.rint(curve.tpr * curve.members), np.rint(curve.fpr * curve.non_members)
+    # Clopper–Pearson of all vertices at once; at 0 hits and at all alarms the quantile is no number
+    found = np.where(hits > 0, scipy.stats.beta.ppf(tail, np.maximum(hits, 1), curve.members - hits + 1), 0.0)
+    left = np.maximum(curve.non_members - alarms, 1)
+    alarmed = np.where(alarms < curve.non_members, scipy.stats.beta.ppf(1 - tail, alarms + 1, left), 1.0)
+    with np.errstate(divide="ignore"):
+        bound = np.maximum(np.log(found) - np.log(alarmed), np.log1p(-alarmed) - np.log1p(-found))
+    return float(curve.thresholds[np.argmax(bound)])
 
 
 def one_run_epsilon(
@@ -97,9 +119,8 @@ def one_run_audit(
     hit = np.asarray(is_member, bool)[order]
     half = guesses // 2
     correct = int(hit[total - half :].sum() + (~hit[:half]).sum())
-    return Epsilon(
-        one_run_epsilon(guesses=2 * half, correct=correct, records=total, delta=delta, level=level), level, False
-    )
+    value = one_run_epsilon(guesses=2 * half, correct=correct, records=total, delta=delta, level=level)
+    return Epsilon(value, level, heuristic=False, guesses=2 * half, correct=correct)
 
 
 def _chance(epsilon: float, guesses: int, correct: int, records: int, delta: float) -> float:

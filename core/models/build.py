@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from math import ceil, prod
+from collections.abc import Callable
+from math import ceil, gcd, prod
 
 import torch
 from torch import nn
@@ -12,8 +13,15 @@ from core.config import BadInput
 from core.models.config import MLP, ConvNet, ModelConfig, ResNet18, ViT
 from core.models.torchvision_cpu import torchvision
 
-BasicBlock = torchvision.models.resnet.BasicBlock
 HEAD_STD = 0.02
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """The group norm that stands for a batch norm under DP-SGD, as Opacus' ModuleValidator.fix chooses it."""
+    return nn.GroupNorm(gcd(32, channels), channels)
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "group": group_norm}
 
 
 class MLPNet(nn.Sequential):
@@ -24,15 +32,29 @@ class ConvNetNet(nn.Sequential):
     """block1 (conv, norm, relu, maybe pool), …, pool, flatten, head."""
 
 
+class Block(torchvision.models.resnet.BasicBlock):
+    """torchvision's residual block without in-place operations: DP-SGD's hooks on the layers forbid them."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inner = self.relu(self.bn1(self.conv1(x)))
+        inner = self.bn2(self.conv2(inner))
+        return self.relu(inner + (x if self.downsample is None else self.downsample(x)))
+
+
 class SmallImageResNet(torchvision.models.ResNet):
     """torchvision's ResNet with a 3×3 stem of stride 1, no max-pooling, and any width."""
 
-    def __init__(self, *, channels: int, classes: int, width: int):
+    def __init__(self, *, channels: int, classes: int, width: int, norm: Callable[[int], nn.Module]):
         self.width = width
-        super().__init__(BasicBlock, [2, 2, 2, 2], num_classes=classes)
+        super().__init__(Block, [2, 2, 2, 2], num_classes=classes, norm_layer=norm)
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = norm(width)
+        self.relu = nn.ReLU()
         self.maxpool = nn.Identity()
         self.fc = nn.Linear(8 * width, classes)
 
@@ -58,7 +80,7 @@ def build(config: ModelConfig, shape: tuple[int, ...], classes: int, seed: int) 
             case ConvNet():
                 return _convnet(config, shape, classes)
             case ResNet18():
-                return SmallImageResNet(channels=shape[0], classes=classes, width=config.width)
+                return SmallImageResNet(channels=shape[0], classes=classes, width=config.width, norm=NORMS[config.norm])
             case ViT():
                 return _vit(config, shape, classes)
     raise BadInput(f"unknown kind of model: {type(config).__name__}")
@@ -79,7 +101,7 @@ def _convnet(config: ConvNet, shape: tuple[int, ...], classes: int) -> nn.Module
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for i, out in enumerate(config.channels, start=1):
         block: OrderedDict[str, nn.Module] = OrderedDict(
-            conv=nn.Conv2d(channels, out, 3, padding=1, bias=False), norm=nn.BatchNorm2d(out), relu=nn.ReLU()
+            conv=nn.Conv2d(channels, out, 3, padding=1, bias=False), norm=NORMS[config.norm](out), relu=nn.ReLU()
         )
         if i % 2 == 0 and min(height, width) > 4:
             block["pool"] = nn.MaxPool2d(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil, gcd
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -42,13 +43,19 @@ class MLP(ModelConfig):
         return None
 
 
+Norm = Literal["batch", "group"]
+
+
 class ConvNet(ModelConfig):
-    """A small batch-norm network: 3×3 convolutions, halved in size after every second one, and a linear head."""
+    """A small network: 3×3 convolutions with a norm, halved in size after every second one, and a linear head."""
 
     kind: Literal["convnet"] = "convnet"
     title: ClassVar[str] = "ConvNet"
     channels: tuple[Width, ...] = Field((32, 64, 64), min_length=1, max_length=16)
     """Channels of each convolution, from the input on."""
+    norm: Norm = "batch"
+    """Normalisation: batch norm, or group norm in gcd(32, channels) groups. DP-SGD needs group norm, because batch norm
+    mixes the records of a batch; the model before the defence is then trained with it too."""
 
 
 class ResNet18(ModelConfig):
@@ -58,6 +65,23 @@ class ResNet18(ModelConfig):
     title: ClassVar[str] = "ResNet-18"
     width: int = Field(64, ge=4, le=512)
     """Channels of the first stage; the later ones have 2, 4 and 8 times as many. The paper's network has 64."""
+    norm: Norm = "batch"
+    """Normalisation: batch norm, or group norm in gcd(32, channels) groups. DP-SGD needs group norm, because batch norm
+    mixes the records of a batch; the model before the defence is then trained with it too."""
+
+    def is_compatible(self, shape: tuple[int, ...]) -> str | None:
+        """Images; with group norm not so small that a group is one number, which normalises to zero."""
+        reason = super().is_compatible(shape)
+        if reason is not None or self.norm == "batch":
+            return reason
+        for stage in (1, 2, 4, 8):
+            channels, pixels = stage * self.width, ceil(shape[1] / stage) * ceil(shape[2] / stage)
+            if channels // gcd(32, channels) * pixels == 1:
+                return (
+                    f"{self.title} of width {self.width} has one number per group of its group norm on images of "
+                    f"{shape[1]}×{shape[2]} pixels: raise model.width to {64 // stage}"
+                )
+        return None
 
 
 class ViT(ModelConfig):

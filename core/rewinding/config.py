@@ -30,6 +30,16 @@ class CWRF(Config):
     kind: Literal["cwrf"] = "cwrf"
     fraction: Fraction = 0.05
     """r: share of the weights in scope that is rewound, the most vulnerable first."""
+    selection: Literal["pve", "learnability", "magnitude", "random", "past"] = "pve"
+    """What ranks the weights: vulnerability (pve: the paper), or a rival to compare it with: learnability, the weight's
+    size, chance, or PAST's γ (how much the member / non-member gap of the loss moves with it)."""
+    rewind_to: Literal["initial", "early", "fresh"] = "initial"
+    """Where the chosen weights go: their initial values (the paper), the values of an early epoch of the same run, or
+    newly drawn random values. If the three do alike, the place of a weight matters and not its value."""
+    early_epoch: int = Field(2, ge=1, le=10_000)
+    """The early epoch, used only where rewind_to is early."""
+    rounds: int = Field(1, ge=1, le=5)
+    """2: score the defended model again, rewind another share r of the weights that are still free, fine-tune again."""
     ranking: Literal["global", "per layer", "per type"] = "global"
     """Compare weights across all layers (the paper), or take the share r in every layer, or in every weight type."""
     regions: tuple[str, ...] = ()

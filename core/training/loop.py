@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
 
 from core.config import BadInput
 from core.data.to_tensors import augment, shift_of
-from core.defenses import ObjectiveBase, Setting, Step
+from core.defenses import DPSGD, CrossEntropy, ObjectiveBase, Setting, Step
 from core.training.device import autocast, device, fast_layout, low_precision
 from core.training.recipe import TrainConfig
 
@@ -29,6 +31,8 @@ class Fit:
     """One row per epoch and split: epoch, split, loss (nats), accuracy, objective, records."""
     scores: dict[str, torch.Tensor] = field(default_factory=dict)
     """Per parameter Σ over iterations of |g·w| (Taylor first order), float32; empty unless accumulated."""
+    privacy: dict | None = None
+    """What DP-SGD guarantees, None for other objectives."""
 
 
 def fit(
@@ -42,13 +46,17 @@ def fit(
     watch: dict[str, Batch] | None = None,
     frozen: dict[str, torch.Tensor] | None = None,
     accumulate: bool = False,
+    anchor: nn.Module | None = None,
+    stop_after: int | None = None,
     on_epoch: Callable[[int, list[dict]], None] = lambda epoch, rows: None,
 ) -> Fit:
     """Train `model` in place on members (x [N, …] float32, y [N] int64), tensors on the model's device.
 
     frozen: per parameter a bool mask; True entries keep their present value, bit for bit, under momentum and
     weight decay too: their gradient is zeroed and their value put back after every step. Parameters not named
-    are free. accumulate: sum |g·w| per weight with the gradient of the objective, before each step.
+    are free. accumulate: sum |g·w| per weight with the gradient of the objective, before each step. anchor: a model
+    at the initial weights, for objectives that look back at them while the run starts elsewhere. stop_after: end
+    after so many epochs of the recipe's full schedule.
     on_epoch(epoch from 1, rows of the log) may raise to stop. Raises BadInput when the loss is not finite.
     """
     objective = objective or recipe.objective
@@ -58,7 +66,8 @@ def fit(
     if len(members[1]) < 2:
         raise BadInput("training needs at least 2 members: raise data.members")
     full, rest = divmod(len(members[1]), recipe.batch_size)
-    steps, used = full + (rest > 1), len(members[1]) - (rest == 1)  # `batches` leaves a single record out
+    steps = full + (rest > 1)  # `batches` leaves a single record out
+    epochs = min(recipe.epochs, stop_after or recipe.epochs)
     scheduler = (
         torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs * steps)
         if recipe.schedule == "cosine"
@@ -68,38 +77,64 @@ def fit(
     scorer = Scorer(model) if accumulate else None
     dtype = low_precision()
     log: list[dict] = []
-    with torch.random.fork_rng(devices=[device()] if device().type == "cuda" else []):
+    privacy: AbstractContextManager[Any] = nullcontext()
+    if isinstance(objective, DPSGD):
+        from core.training.private import privately  # Opacus takes seconds to import
+
+        if accumulate:
+            raise BadInput("scores are sums over undisturbed gradients: accumulate them with another objective")
+        dtype = None  # norms of single records need full precision
+        privacy = privately(
+            model, optimizer, objective, members, recipe=recipe, steps=epochs * steps, generator=generator
+        )
+    with torch.random.fork_rng(devices=[device()] if device().type == "cuda" else []), privacy as private:
+        if private:
+            optimizer = private.optimizer
         torch.manual_seed(seed)
-        loss_of = objective.start(Setting(model, reference, generator))
-        for epoch in range(recipe.epochs):
+        loss_of = objective.start(
+            Setting(
+                model,
+                reference,
+                generator,
+                members,
+                anchor,
+                # a plain run of the same recipe; its own seed, so that this run's randomness stays as it is
+                lambda other: _discard(
+                    fit(other, members=members, recipe=recipe, seed=seed + 1, objective=CrossEntropy())
+                ),
+            )
+        )
+        for epoch in range(epochs):
             model.train()
-            total = torch.zeros((), device=device())
-            for x, y in batches(members, recipe.batch_size, generator):
-                x = fast_layout(augment(x, shifts, pad=shift_of(x)) if recipe.augment else x)
+            total, used = torch.zeros((), device=device()), 0
+            for x, y in private.batches(steps) if private else batches(members, recipe.batch_size, generator):
                 optimizer.zero_grad(set_to_none=True)
-                with autocast(dtype):
-                    loss = loss_of(Step(model, x, y, model(x), epoch))
-                loss.backward()
+                if len(y):  # DP-SGD may draw nobody: its step is then noise alone
+                    x = fast_layout(augment(x, shifts, pad=shift_of(x)) if recipe.augment else x)
+                    with autocast(dtype):
+                        loss = loss_of(Step(model, x, y, model(x), epoch))
+                    loss.backward()
+                    total += loss.detach() * len(y)
+                    used += len(y)
                 if scorer:
                     scorer.add()
                 freezer.before_step()
                 optimizer.step()
                 freezer.after_step()
-                if scheduler:
+                if scheduler and (private is None or private.complete):
                     scheduler.step()
-                total += loss.detach() * len(y)
             _check(total, epoch, recipe)
-            last = epoch == recipe.epochs - 1
+            last = epoch == epochs - 1
             rows = [
                 {"epoch": epoch + 1, "split": name, **measure(model, part, None if last else WATCHED)}
                 for name, part in (watch or {}).items()
             ]
             for row in rows:
-                row["objective"] = total.item() / used
+                row["objective"] = total.item() / max(used, 1)
             log += rows
             on_epoch(epoch + 1, rows)
     model.eval()
-    return Fit(log, scorer.scores() if scorer else {})
+    return Fit(log, scorer.scores() if scorer else {}, private.account() if private else None)
 
 
 class Scorer:
@@ -133,10 +168,11 @@ class Freezer:
         ]
 
     def before_step(self) -> None:
-        """Zero the gradients of frozen weights, so that momentum and Adam's moments never see them."""
+        """Zero the gradients of frozen weights, so that momentum, Adam's moments and DP-SGD's norms never see them."""
         for weight, mask, _ in self.held:
-            if weight.grad is not None:
-                weight.grad.masked_fill_(mask, 0)
+            for gradient in (weight.grad, getattr(weight, "grad_sample", None)):  # grad_sample: one per record
+                if gradient is not None:
+                    gradient.masked_fill_(mask, 0)
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -182,6 +218,10 @@ def _optimizer(model: nn.Module, recipe: TrainConfig) -> torch.optim.Optimizer:
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
+
+
+def _discard(_: object) -> None:
+    """A teacher is trained in place."""
 
 
 def _check(total: torch.Tensor, epoch: int, recipe: TrainConfig) -> None:

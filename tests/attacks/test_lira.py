@@ -84,6 +84,23 @@ def test_one_sided_beats_the_two_sided_density():
     assert ours > theirs + 0.08
 
 
+@pytest.mark.parametrize("variance", ["per_example", "pooled", "shrunk"])
+def test_each_side_has_the_variance_of_its_own_models(variance):
+    """IN models agree closely, OUT models do not: public code that takes σ_in from the OUT array misses the members,
+    for what is far from the IN models then still looks likely under them."""
+    signals, member = simulate(models=64, records=4000, gain=0.0, hardness=0.0)
+    inside = signals.reference_in[:, :, None]
+    narrow = replace(
+        signals,
+        reference_phi=np.where(inside, 0.1 * signals.reference_phi, signals.reference_phi),
+        query_phi=np.where(member[:, None], 0.1 * signals.query_phi, signals.query_phi),
+    )
+    attack = ATTACKS["lira"](variance=variance)
+    assert auc(scores=attack(narrow), is_member=member).value > 0.9
+    swapped = np.where(inside, signals.reference_phi, 0.1 * signals.reference_phi)
+    assert auc(scores=attack(replace(narrow, reference_phi=swapped)), is_member=member).value < 0.1
+
+
 def test_few_references_want_a_shared_variance():
     signals, member = simulate(models=8, records=20_000, gain=2.0)
 

@@ -44,6 +44,27 @@ def test_equals_the_definition_over_all_pairs(kind, a, gamma):
 
 
 @pytest.mark.parametrize("kind", ["rmia", "rmia_offline"])
+def test_several_queries_are_the_mean_of_their_log_ratios(kind):
+    signals, _ = simulate(models=4, records=40, queries=3)
+    each = [
+        ATTACKS[kind](a=0.3)(
+            replace(signals, query_phi=signals.query_phi[:, [q]], reference_phi=signals.reference_phi[:, :, [q]])
+        )
+        for q in range(3)
+    ]
+    slow = [sum(scores[i] for scores in each) / 3 for i in range(40)]
+    np.testing.assert_allclose(ATTACKS[kind](a=0.3)(signals), slow, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["rmia", "rmia_offline"])
+def test_more_queries_find_more_members(kind):
+    signals, member = simulate(models=8, records=4000, queries=8)
+    one = replace(signals, query_phi=signals.query_phi[:, :1], reference_phi=signals.reference_phi[:, :, :1])
+    found = [auc(scores=ATTACKS[kind](a=0.3)(seen), is_member=member).value for seen in (one, signals)]
+    assert found[1] > found[0] + 0.04
+
+
+@pytest.mark.parametrize("kind", ["rmia", "rmia_offline"])
 def test_scores_rank_as_the_calibrated_value_but_without_its_ties(kind):
     signals, _ = simulate(models=4, records=500, population=40)
     attack = ATTACKS[kind](a=0.3)

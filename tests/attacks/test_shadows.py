@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from core.attacks.shadows import load_references
 from core.cli import main
 from core.config import BadInput
-from core.experiment import parse, plan, run
+from core.experiment import Experiment, parse, plan, run
 from core.parallel import fan_out
 from core.progress import Cancelled, Progress
 from core.store import Store
@@ -79,6 +80,65 @@ def test_a_cancelled_audit_goes_on_with_the_missing_models(tmp_path: Path, monke
 def test_bad_numbers_of_references(models: int, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         parse(experiment(models))
+
+
+@pytest.mark.parametrize(
+    ("audit", "message"),
+    [
+        ({"rmia_gamma": 0.5}, r"audit.rmia_gamma: should be greater than or equal to 1 \(got 0.5\)"),
+        ({"rmia_gamma": 2000}, r"audit.rmia_gamma: should be less than or equal to 1000"),
+        ({"rmia_a": -0.1}, r"audit.rmia_a: should be greater than or equal to 0 \(got -0.1\)"),
+        ({"rmia_a": 1.5}, r"audit.rmia_a: should be less than or equal to 1 \(got 1.5\)"),
+        ({"attacks": ["rmai"]}, r"audit.attacks.0: should be 'loss', 'confidence'"),
+    ],
+)
+def test_parameters_of_attacks_out_of_range(audit: dict, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        parse(SMALL | {"audit": audit})
+
+
+def test_fewer_references_than_an_attack_needs_leave_its_reason_in_the_table(two_references) -> None:
+    store, e = two_references
+    attacks = pd.read_parquet(store.path(plan(e)["before"]) / "attacks.parquet").set_index("attack")
+    assert "train 4 references or more (there are 2)" in attacks.loc["lira", "reason"]
+    assert attacks.loc[["rmia"], "auc"].notna().all()
+
+
+@pytest.fixture(scope="module")
+def two_references(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Experiment]:
+    store, e = Store(tmp_path_factory.mktemp("two")), parse(experiment(2) | {"defence": None})
+    run(e, store)
+    return store, e
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda record: record["config"]["pipeline"]["recipe"].update(epochs=9),
+            r"another recipe \(pipeline.recipe.epochs is 9, the target's is 3\): delete the folders reference-",
+        ),
+        (lambda record: record["config"].update(queries=2), r"\(queries is 2, the target's is 1\)"),
+        (lambda record: record["config"]["pipeline"].update(defence={"kind": "cwrf"}), r"\(pipeline.defence is "),
+        (lambda record: record["inputs"].update(data="0" * 16), "trained on other records: delete the folders"),
+        (lambda record: record.clear(), "gone or damaged"),
+    ],
+)
+def test_a_reference_of_another_recipe_is_refused(two_references, tmp_path: Path, change, message: str) -> None:
+    made, e = two_references
+    store = Store(shutil.copytree(made.root, tmp_path / "store"))
+    folder = store.path(plan(e)["shadows"])
+    assert load_references(folder)["reference_phi"].shape[0] == 2
+    file = store.root / json.loads((folder / "references.json").read_text())[1] / "stage.json"
+    record = json.loads(file.read_text())
+    change(record)
+    if record:
+        file.write_text(json.dumps(record))
+    else:
+        shutil.rmtree(file.parent)
+    with pytest.raises(BadInput, match=message) as caught:
+        load_references(folder)
+    assert "\n" not in str(caught.value)
 
 
 def test_queries_give_one_column_each(tmp_path: Path) -> None:

@@ -13,9 +13,20 @@ import torch
 
 from core.cli import main
 from core.config import configs_in
-from core.defenses import CCL, HAMP, ConfidencePenalty, LabelSmoothing, Objective
+from core.defenses import (
+    CCL,
+    CRL,
+    HAMP,
+    PAST,
+    AdversarialRegularisation,
+    ConfidencePenalty,
+    CrossEntropy,
+    Distillation,
+    LabelSmoothing,
+    Objective,
+)
 from core.experiment import parse, plan, run
-from core.models import ConvNet
+from core.models import MLP, ConvNet
 from core.models.build import build
 from core.report import text
 from core.store import Store
@@ -25,11 +36,30 @@ from tests.conftest import SMALL
 from tests.defenses.one_batch import loss_of
 
 NEW = [CCL(), CCL(form="ccql"), HAMP(), LabelSmoothing(), ConfidencePenalty()]
+STATEFUL = [
+    PAST(lam=0.01),
+    PAST(plain_epochs=1),
+    CRL(alpha=0.1),
+    AdversarialRegularisation(),
+    Distillation(),
+    Distillation(on="members", temperature=4),
+]
+"""Those that keep something between steps, and most of them need the reference set."""
+MODELS = [MLP(hidden=(12,)), ConvNet(channels=(4, 4))]
 KINDS = [typing.get_args(c.model_fields["kind"].annotation)[0] for c in configs_in(Objective)]
 
 
 def name(objective) -> str:
-    return f"{objective.kind}-{getattr(objective, 'form', '')}".rstrip("-")
+    parts = [getattr(objective, part, "") for part in ("form", "on", "plain_epochs")]
+    return "-".join([objective.kind, *(str(part) for part in parts if part)])
+
+
+def records(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images [count, 1, 6, 6] of 3 classes, each a noisy pattern of its own, and labels."""
+    generator = torch.Generator().manual_seed(seed)
+    patterns = torch.randn((3, 1, 6, 6), generator=torch.Generator().manual_seed(0))
+    y = torch.randint(3, (count,), generator=generator)
+    return torch.randn((count, 1, 6, 6), generator=generator) / 2 + patterns[y], y
 
 
 @pytest.mark.parametrize("objective", NEW, ids=name)
@@ -41,21 +71,47 @@ def test_extreme_and_half_precision_logits_stay_finite(objective):
         assert value.dtype == torch.float32 and torch.isfinite(value) and torch.isfinite(z.grad).all()
 
 
-@pytest.mark.parametrize("objective", NEW, ids=name)
-def test_frozen_weights_stay_bit_for_bit_under_momentum_and_decay(objective):
-    model = build(ConvNet(channels=(4, 4)), (1, 6, 6), 3, 0)
+@pytest.mark.parametrize("architecture", MODELS, ids=lambda m: m.kind)
+@pytest.mark.parametrize("objective", [*NEW, *STATEFUL], ids=name)
+def test_frozen_weights_stay_bit_for_bit_under_momentum_and_decay(objective, architecture):
+    model = build(architecture, (1, 6, 6), 3, 0)
     generator = torch.Generator().manual_seed(1)
     start = {n: p.detach().clone() for n, p in model.named_parameters()}
     held = {n: torch.rand(p.shape, generator=generator) < 0.4 for n, p in start.items()}
-    x, y = torch.randn((30, 1, 6, 6), generator=generator), torch.randint(3, (30,), generator=generator)
     recipe = TrainConfig(epochs=2, batch_size=8, momentum=0.9, weight_decay=0.1)
-    fit(model, members=(x, y), recipe=recipe, seed=0, objective=objective, frozen=held)
+    fit(
+        model, members=records(30, 1), recipe=recipe, seed=0, objective=objective, frozen=held, reference=records(20, 2)
+    )
     for n, value in model.named_parameters():
         kept, free = held[n], ~held[n]
         # as bits: −0 for 0 would be a change too
         bits = [w.detach()[kept].numpy().view(np.int32) for w in (value, start[n])]
         np.testing.assert_array_equal(*bits)
         assert not free.any() or (value.detach()[free] != start[n][free]).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("architecture", MODELS, ids=lambda m: m.kind)
+@pytest.mark.parametrize("objective", STATEFUL, ids=name)
+def test_training_from_scratch_learns_repeats_itself_and_is_not_plain_training(objective, architecture):
+    members, recipe = records(60, 1), TrainConfig(epochs=8, batch_size=15)
+    parts = {"members": members, "others": records(60, 3)}
+
+    def train(objective, seed: int = 0):
+        model = build(architecture, (1, 6, 6), 3, 0)
+        run = fit(
+            model, members=members, recipe=recipe, seed=seed, objective=objective, reference=records(40, 2), watch=parts
+        )
+        assert not model.training and not any(m._forward_pre_hooks for m in model.modules())
+        return run.log, model.state_dict()
+
+    log, state = train(objective)
+    assert min(row["accuracy"] for row in log[-2:]) > 0.8
+    assert all(np.isfinite(row["objective"]) for row in log)
+    torch.rand(5)  # the global random state is not part of it
+    again, repeated = train(objective)
+    assert again == log and all(torch.equal(value, repeated[n]) for n, value in state.items())
+    for other in (train(objective, seed=1)[1], train(CrossEntropy())[1]):
+        assert any(not torch.equal(value, other[n]) for n, value in state.items())
 
 
 @pytest.mark.parametrize("objective", [CCL(beta=1), HAMP(entropy_weight=0.5)], ids=name)
@@ -85,14 +141,22 @@ BELOW_ZERO = [{"kind": "ccl", "alpha": 0}, {"kind": "hamp", "entropy_weight": 0.
 
 
 @pytest.mark.parametrize(
-    "objective", [*BELOW_ZERO, {"kind": "label_smoothing"}, {"kind": "confidence_penalty"}], ids=str
+    "objective",
+    [
+        *BELOW_ZERO,
+        *({"kind": kind} for kind in ("label_smoothing", "confidence_penalty", "past", "crl", "adversarial")),
+        {"kind": "distillation"},
+        {"kind": "distillation", "on": "members"},
+        {"kind": "hamp", "test_time": True},
+    ],
+    ids=str,
 )
 def test_fine_tuning_in_a_whole_experiment(store, finished, objective):
     value = json.loads(json.dumps(SMALL))
     value["defence"]["finetune"]["objective"] = objective
     e = parse(value)
     found = run(e, store)
-    log = pd.read_parquet(store.path(plan(e)["rewind"]) / "log.parquet")
+    log = pd.read_parquet(store.path(plan(e)["defended"]) / "log.parquet")
     assert np.isfinite(log["objective"]).all() and (log["loss"] > 0).all()
     assert (log["objective"] < 0).all() == (objective in BELOW_ZERO)
     assert e.hash != finished[1].hash and "accuracy" in text(found) and json.dumps(found["after"], allow_nan=False)

@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from core.config import BadInput
-from core.metrics import clopper_pearson, empirical_epsilon, epsilon_lower_bound, one_run_audit, one_run_epsilon
+from core.metrics import (
+    best_epsilon_threshold,
+    clopper_pearson,
+    empirical_epsilon,
+    epsilon_lower_bound,
+    one_run_audit,
+    one_run_epsilon,
+)
 
 
 def test_bound_by_hand():
@@ -100,3 +107,24 @@ def test_bad_counts():
         one_run_epsilon(guesses=10, correct=11)
     with pytest.raises(BadInput, match="2 to 4 records"):
         one_run_audit(scores=np.arange(4.0), is_member=np.array([1, 0, 1, 0], bool), guesses=5)
+
+
+@pytest.mark.parametrize("shift", [-0.5, 0.0, 1.5, 8.0])
+def test_the_best_threshold_is_that_of_a_plain_search(shift):
+    generator = np.random.default_rng(4)
+    member = generator.random(300) < 0.5
+    scores = np.round(generator.normal(size=300) + shift * member, 1)
+
+    def bound(threshold):
+        return empirical_epsilon(scores=scores, is_member=member, threshold=threshold).value
+
+    found = best_epsilon_threshold(scores=scores, is_member=member)
+    assert bound(found) == pytest.approx(max(bound(t) for t in [*np.unique(scores), np.inf]))
+
+
+def test_a_one_run_audit_counts_its_guesses():
+    scores, member = np.arange(10.0), np.array([1, 0, 0, 0, 0, 1, 1, 1, 1, 0], bool)
+    found = one_run_audit(scores=scores, is_member=member, guesses=7)
+    # the three highest: 9 is wrong; the three lowest: 0 is wrong
+    assert (found.guesses, found.correct) == (6, 4)
+    assert found.value == one_run_epsilon(guesses=6, correct=4, records=10)

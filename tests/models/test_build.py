@@ -1,10 +1,11 @@
 import pytest
 import torch
+from opacus.validators import ModuleValidator
 from torch import nn
 
 from core.config import BadInput
 from core.models import MLP, ConvNet, ResNet18, ViT
-from core.models.build import build
+from core.models.build import Block, build
 from core.models.torchvision_cpu import torchvision
 
 SMALL_VIT = ViT(dim=24, depth=2, heads=3)
@@ -31,6 +32,38 @@ def test_resnet18_of_width_64_is_torchvisions_but_for_the_stem():
     theirs = torchvision.models.resnet18(num_classes=10).state_dict()
     assert list(ours) == list(theirs)
     assert [name for name in ours if ours[name].shape != theirs[name].shape] == ["conv1.weight"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "group"),
+    [(ConvNet(channels=(4, 48)), ConvNet(channels=(4, 48), norm="group"))]
+    + [(ResNet18(width=w), ResNet18(width=w, norm="group")) for w in (8, 64)],
+)
+def test_group_norm_is_what_opacus_puts_for_batch_norm(batch, group):
+    theirs = ModuleValidator.fix(build(batch, (3, 12, 12), 10, 0))
+    ours = build(group, (3, 12, 12), 10, 0)
+    assert str(ours) == str(theirs) and "GroupNorm" in str(ours) and "BatchNorm" not in str(ours)
+    # the initial weights are those of the network with batch norm, from the same seed
+    start = build(batch, (3, 12, 12), 10, 0).state_dict()
+    assert all(torch.equal(value, start[name]) for name, value in ours.state_dict().items())
+
+
+def test_group_norm_keeps_the_records_of_a_batch_apart():
+    x = torch.randn(5, 3, 12, 12)
+    for config, apart in ((ConvNet(norm="group"), True), (ResNet18(width=8, norm="group"), True), (ConvNet(), False)):
+        model = build(config, (3, 12, 12), 10, 0).train()
+        assert torch.allclose(model(x)[:2], model(x[:2]), atol=1e-5) == apart
+
+
+def test_the_residual_block_is_torchvisions():
+    ours, theirs = Block(6, 6), torchvision.models.resnet.BasicBlock(6, 6)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(4, 6, 5, 5)
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    torch.testing.assert_close(ours(a), theirs(b), rtol=0, atol=0)
+    ours(a).square().sum().backward()
+    theirs(b).square().sum().backward()
+    torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 5, 9)])

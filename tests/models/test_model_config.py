@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -30,10 +32,12 @@ def test_defaults_take_images(config):
         (ViT(dim=64, heads=3), COLOUR, "3 heads do not divide dim 64"),
         (ViT(patch=5), COLOUR, "patches of 5 do not divide images of 32×32"),
         (ViT(), (3, 32, 16), "square images, these are 16×32"),
+        (ResNet18(width=4, norm="group"), GREY, "one number per group .* 8×8 pixels: raise model.width to 8"),
+        (ResNet18(width=32, norm="group"), (1, 1, 1), "raise model.width to 64"),
     ],
 )
 def test_what_does_not_fit_says_why(config, shape, message):
-    assert message in config.is_compatible(shape)
+    assert re.search(message, config.is_compatible(shape))
     with pytest.raises(BadInput, match=message):
         config.fits(shape)
 
@@ -45,6 +49,18 @@ def test_what_does_not_fit_says_why(config, shape, message):
 def test_sizes_out_of_range_are_refused(config, field):
     with pytest.raises(ValidationError):
         config(**field)
+
+
+def test_group_norm_that_has_numbers_to_normalise_is_taken():
+    for config, shape in (
+        (ResNet18(width=4, norm="group"), (1, 9, 9)),
+        (ResNet18(width=4), GREY),
+        (ResNet18(width=8, norm="group"), GREY),
+        (ResNet18(width=64, norm="group"), (1, 1, 1)),
+        (ConvNet(norm="group"), GREY),
+    ):
+        assert config.is_compatible(shape) is None
+    assert "need an MLP" in ResNet18(norm="group").is_compatible(TABLE)
 
 
 def test_every_field_has_help_text():

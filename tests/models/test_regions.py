@@ -60,6 +60,14 @@ def test_weight_types():
     assert set(weight_types(build(MLP(), (5,), 3, 0)).values()) == {"linear"}
 
 
+@pytest.mark.parametrize("config", [ConvNet(), ResNet18(width=8)], ids=lambda c: c.kind)
+def test_group_norm_has_the_regions_and_types_of_batch_norm(config):
+    batch, group = (
+        describe(build(config.model_copy(update={"norm": norm}), (1, 8, 8), 10, 0)) for norm in ("batch", "group")
+    )
+    assert batch == group and "norm" in {row["type"] for row in group}
+
+
 def test_resnet18_weights_by_type_by_hand():
     counts = dict.fromkeys(("norm", "linear", "conv"), 0)
     for row in describe(build(ResNet18(), (3, 32, 32), 10, 0)):

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.attacks import evaluate
 from core.attacks.comparison import side_by_side
-from core.experiment import parse, run
+from core.experiment import parse, plan, run
 from core.store import Store
 from pages import attack_words as words
 from tests.conftest import ROOT, SMALL
@@ -51,6 +51,23 @@ def test_before_and_after(finished, finished_store):
     assert set(tables[2]["certified before"]) == {"cannot be certified"}
 
 
+def test_further_measures_have_their_interval_and_count(finished, finished_store):
+    app = opened()
+    store, experiment = finished
+    cells = next(t.value for t in app.dataframe if "empirical ε before" in t.value).set_index("attack")
+    attacks = pd.read_parquet(store.path(plan(experiment)["before"]) / "attacks.parquet").set_index(["attack", "group"])
+    row, shown = attacks.loc[("loss", "all")], cells.loc["Loss threshold"]
+    assert shown["balanced accuracy before"].startswith(
+        f"{100 * row['balanced']:.1f} % [{100 * row['balanced_low']:.1f}"
+    )
+    assert shown["judged on"] == "60 + 50" and shown["threshold from"] == "the other half of the records"
+    assert shown["empirical ε before"].startswith("≥ ") and " / 60 against " in shown["empirical ε before"]
+    assert f"{row['one_run_correct']:.0f} / 40 guesses right" in shown["one-run ε before"]
+    canaries = attacks.loc[("loss", "canaries")]
+    assert cells.loc["Loss threshold, canaries"]["exposure before"].startswith(f"{canaries['exposure']:.3g} bits [")
+    assert shown["exposure before"] == "–" and "it is a heuristic here" in said(app)
+
+
 def test_choosing_attacks_and_records(finished_store):
     app = opened()
     app.multiselect[0].set_value(["gradient_norm", "entropy", "correctness"]).run()
@@ -60,7 +77,7 @@ def test_choosing_attacks_and_records(finished_store):
     who = next(group for group in app.get("button_group") if group.label == "Who")
     who.set_value("canaries").run()
     assert not app.exception
-    rows = app.dataframe[3].value
+    rows = next(t.value for t in app.dataframe if "canary" in t.value)
     assert set(rows["canary"]) == {"⚑ canary"} and (rows["label"] != rows["clean label"]).all()
     app.multiselect[0].set_value([]).run()
     assert not app.exception and app.metric[0].label == "AUC before"

@@ -12,8 +12,7 @@ from core.attacks.one_record import fit
 from core.attacks.shadows import load_references
 from core.estimate import estimate, missing_references
 from core.experiment import Experiment, parse, plan, run
-from core.figures import caption_of
-from core.figures.lira import likelier, lira_figures
+from core.figures import caption_of, likelier, lira_figures
 from core.store import Store
 from tests.conftest import ROOT, SMALL
 

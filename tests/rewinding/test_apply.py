@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from core.defence import recipe_of
 from core.models import ConvNet
 from core.pipeline import Records, finetune, make, rewind_weights, train
 from core.rewinding import CWRF, Finetune
@@ -53,12 +54,13 @@ def test_the_pipeline_rewinds_freezes_and_tunes(trained, mode, base):
     make_model, records, recipe, plain, scoring = trained
     model = make_model()
     config = CWRF(fraction=0.2, mode=mode, base=base, finetune=Finetune(epochs=2))
-    rewound = rewind_weights(model, trained=plain.final, vulnerability=scoring, config=config)
     kept = plain.final if base == "trained" else scoring.final
+    rewound = rewind_weights(model, base=kept, target=scoring.initial, scores=scoring.scores, config=config)
     weights = dict(model.named_parameters())
     total = sum(p.numel() for p in weights.values())
     assert rewound.layers["rewound"].sum() == round(0.2 * total) == sum(int(m.sum()) for m in rewound.masks.values())
-    done = finetune(model, records, rewound, recipe=recipe, config=config, seed=0)
+    tuning, held = recipe_of(recipe, config), frozen(masks=rewound.masks, mode=mode)
+    done = finetune(model, records, rewound.state, recipe=tuning, seed=0, held=held)
     for name, value in kept.items():
         if name not in weights:  # batch-norm buffers
             assert torch.equal(rewound.state[name], value)
@@ -75,7 +77,10 @@ def test_the_pipeline_rewinds_freezes_and_tunes(trained, mode, base):
 
 def test_the_most_vulnerable_weights_are_the_ones_rewound(trained):
     make_model, _, _, plain, scoring = trained
-    rewound = rewind_weights(make_model(), trained=plain.final, vulnerability=scoring, config=CWRF(fraction=0.1))
+    config = CWRF(fraction=0.1)
+    rewound = rewind_weights(
+        make_model(), base=plain.final, target=scoring.initial, scores=scoring.scores, config=config
+    )
     marked = torch.cat([torch.from_numpy(scoring.scores[n])[m] for n, m in rewound.masks.items()])
     others = torch.cat([torch.from_numpy(scoring.scores[n])[~m] for n, m in rewound.masks.items()])
     assert marked.min() >= others.max()
@@ -84,6 +89,8 @@ def test_the_most_vulnerable_weights_are_the_ones_rewound(trained):
 def test_no_fine_tuning_leaves_the_rewound_state(trained):
     make_model, records, recipe, plain, scoring = trained
     config = CWRF(finetune=Finetune(epochs=0))
-    rewound = rewind_weights(make_model(), trained=plain.final, vulnerability=scoring, config=config)
-    done = finetune(make_model(), records, rewound, recipe=recipe, config=config, seed=0)
+    rewound = rewind_weights(
+        make_model(), base=plain.final, target=scoring.initial, scores=scoring.scores, config=config
+    )
+    done = finetune(make_model(), records, rewound.state, recipe=recipe_of(recipe, config), seed=0)
     assert all(torch.equal(done.final[name], value) for name, value in rewound.state.items()) and done.log == []

@@ -1,0 +1,97 @@
+"""How methods and risks are drawn in every figure that compares defences: colours, number formats, whiskers, ranges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from core.figures import numbers as n
+from core.figures.palette import AFTER, CONTEXT, Ink
+
+ACCURACY = "test_accuracy"
+ACCURACY_TITLE = "test accuracy"
+
+METHODS = (
+    AFTER,
+    Ink("#E69F00", "dash", "square"),
+    Ink("#56B4E9", "dot", "triangle-up"),
+    Ink("#CC79A7", "dashdot", "cross"),
+    Ink("#8F8F00", "longdash", "x"),
+    Ink("#8C6BB1", "longdashdot", "triangle-down"),
+    Ink("#A6611A", "solid", "star"),
+)
+"""More methods than these cannot be told apart: the rest are grey. Members' and non-members' colours are left out."""
+
+
+@dataclass(frozen=True)
+class Risk:
+    """A measure of risk on an axis."""
+
+    title: str
+    write: Callable[..., str]
+    """value, low, high → text."""
+    chance: float | None = None
+    """What an attacker without a model reaches, where that is worth a line."""
+    percent: bool = False
+
+
+def _epsilon(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    known = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
+    return f"{n.plain(value)} [{n.plain(low)}, {n.plain(high)}]" if known else n.plain(value)
+
+
+RISKS = {
+    "auc": Risk("attack AUC", n.auc, 0.5),
+    "tpr_01": Risk("attack TPR at 1 % FPR", n.accuracy, 0.01, percent=True),
+    "epsilon": Risk("empirical ε (lower bound)", _epsilon),
+    "dp_epsilon": Risk("guaranteed ε (DP-SGD)", _epsilon),
+}
+"""Column of the risk → how it is drawn."""
+
+
+def inks(methods: Sequence[str], drawn: Iterable[str]) -> dict[str, Ink]:
+    """Every method drawn → how, in the order of `methods`: the same order gives the same colours in every figure.
+
+    Without `methods` they take their colours in the order drawn; those beyond the palette, or left out, are grey.
+    """
+    order = list(dict.fromkeys(methods or drawn))[: len(METHODS)]
+    return {name: METHODS[order.index(name)] if name in order else CONTEXT for name in drawn}
+
+
+def write_of(column: str) -> Callable[..., str]:
+    """How the numbers of a column, accuracy or a risk, are written."""
+    return n.accuracy if column == ACCURACY else RISKS[column].write
+
+
+def ends(row: dict, column: str) -> tuple[float, float, float]:
+    """value, low, high; NaN where there is no interval."""
+    return row[column], row.get(f"{column}_low", math.nan), row.get(f"{column}_high", math.nan)
+
+
+def whisker(part: pd.DataFrame, column: str, ink: Ink) -> dict | None:
+    """Plotly's error bars of a column; None where the table has no intervals."""
+    if f"{column}_low" not in part:
+        return None
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": part[f"{column}_high"] - part[column],
+        "arrayminus": part[column] - part[f"{column}_low"],
+        "thickness": 1.2,
+        "width": 3,
+        "color": ink.faded(0.6),
+    }
+
+
+def axis_range(points: pd.DataFrame, column: str, floor: float, ceiling: float) -> tuple[float, float]:
+    """A range that shows all values; whiskers much longer than the values are apart may leave it."""
+    low, high = float(points[column].min()), float(points[column].max())
+    reach = max(high - low, 0.05)
+    if f"{column}_low" in points:
+        low = max(low - reach, min(low, points[f"{column}_low"].astype(float).min(skipna=True)))
+        high = min(high + reach, max(high, points[f"{column}_high"].astype(float).max(skipna=True)))
+    room = 0.04 * max(high - low, 0.02)
+    return max(floor - room, low - room), min(ceiling + room, high + room)

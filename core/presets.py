@@ -1,0 +1,207 @@
+"""Ready-made sweeps: the questions people ask about a defence, as points around one experiment. Free of torch.
+
+Each preset is a function of the experiment a person has at hand and a number of seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from core.experiment import Experiment
+from core.sweep import Label, Sweep, SweepPoint
+
+
+class Rival(NamedTuple):
+    """A training objective as presets use it."""
+
+    settings: dict[str, Any]
+    strength: str
+    """The field that trades accuracy for privacy."""
+    strengths: tuple[float, ...]
+    """From weak to strong; the middle one is the default strength."""
+
+
+RIVALS: dict[str, Rival] = {
+    "RelaxLoss": Rival({"kind": "relaxloss", "variant": "flatten-all"}, "alpha", (0.2, 0.5, 1.0)),
+    "RelaxLoss as published": Rival({"kind": "relaxloss", "variant": "official"}, "alpha", (0.2, 0.5, 1.0)),
+    "HAMP": Rival({"kind": "hamp", "test_time": True}, "gamma", (0.5, 0.8, 0.95)),
+    "CCL": Rival({"kind": "ccl"}, "alpha", (0.75, 0.5, 0.25)),
+    "CRL": Rival({"kind": "crl"}, "alpha", (0.2, 0.5, 1.0)),
+    "PAST": Rival({"kind": "past"}, "lam", (0.005, 0.01, 0.02)),
+    "label smoothing": Rival({"kind": "label_smoothing"}, "smoothing", (0.05, 0.1, 0.3)),
+    "confidence penalty": Rival({"kind": "confidence_penalty"}, "penalty", (0.05, 0.1, 0.5)),
+    "adversarial regularisation": Rival({"kind": "adversarial"}, "lam", (1.0, 3.0, 6.0)),
+    "distillation": Rival({"kind": "distillation"}, "temperature", (1.0, 4.0, 10.0)),
+    "DP-SGD": Rival({"kind": "dpsgd"}, "target_epsilon", (1000.0, 100.0, 8.0)),
+}
+"""Objectives by the name their line carries. Where the field's defaults suit a data set better, edit the sweep."""
+
+FRACTIONS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
+LAMBDAS = (0.1, 0.3, 0.5, 0.7, 0.9)
+CE = {"kind": "ce"}
+
+
+def fraction(experiment: Experiment, seeds: int = 1) -> Sweep:
+    points = [_point(_rewound(experiment, fraction=r), method="CWRF", strength=r) for r in FRACTIONS]
+    return _sweep("fraction", experiment, points, seeds)
+
+
+def lam(experiment: Experiment, seeds: int = 1) -> Sweep:
+    points = [
+        _point({**_rewound(experiment), "importance.lam": value}, method="CWRF", strength=value) for value in LAMBDAS
+    ]
+    return _sweep("lambda", experiment, points, seeds)
+
+
+def modes(experiment: Experiment, seeds: int = 1) -> Sweep:
+    points = [
+        _point(
+            _with(experiment, name, "cwrf", mode=mode),
+            method=f"{mode}, {name}",
+            mode=mode,
+            objective=name,
+        )
+        for name in ("cross-entropy", *RIVALS)
+        for mode in ("A1", "A2", "A3")
+    ]
+    return _sweep("modes", experiment, points, seeds)
+
+
+def defences(experiment: Experiment, seeds: int = 1) -> Sweep:
+    points = [_point(_with(experiment, "cross-entropy", "cwrf"), method="CWRF alone", how="CWRF", objective="none")]
+    points += [
+        _point(_with(experiment, name, kind), method=words.format(name), how=how, objective=name)
+        for name in RIVALS
+        for kind, how, words in HOW
+    ]
+    points += [
+        _point(_stopped(experiment, share), method="early stopping", strength=1 - share, how="from scratch")
+        for share in (0.5,)
+    ]
+    return _sweep("defences", experiment, points, seeds)
+
+
+def curves(experiment: Experiment, seeds: int = 1) -> Sweep:
+    points = [
+        _point(
+            _with(experiment, name, kind, strength),
+            method=words.format(name),
+            strength=strength,
+            how=how,
+            objective=name,
+        )
+        for name, rival in RIVALS.items()
+        for kind, how, words in HOW
+        for strength in rival.strengths
+    ]
+    points += [
+        _point(_stopped(experiment, share), method="early stopping", strength=1 - share, how="from scratch")
+        for share in (0.75, 0.5, 0.25)
+    ]
+    points += [_point(_rewound(experiment, fraction=r), method="CWRF", strength=r) for r in FRACTIONS[::3]]
+    return _sweep("curves", experiment, points, seeds)
+
+
+def selection(experiment: Experiment, seeds: int = 1) -> Sweep:
+    rules = {
+        "PVE": "pve",
+        "learnability": "learnability",
+        "magnitude": "magnitude",
+        "random": "random",
+        "PAST γ": "past",
+    }
+    points = [_point(_rewound(experiment, selection=rule), method=name, rule=name) for name, rule in rules.items()]
+    # from the same weights: the trained model would change two things at once
+    nothing = _rewound(experiment, fraction=1e-9)
+    return _sweep("selection", experiment, [*points, _point(nothing, method="nothing rewound", rule="nothing")], seeds)
+
+
+def location(experiment: Experiment, seeds: int = 1) -> Sweep:
+    places = {"initial values": "initial", "an early epoch": "early", "fresh values": "fresh"}
+    points = [_point(_rewound(experiment, rewind_to=to), method=name, place=name) for name, to in places.items()]
+    return _sweep("location", experiment, points, seeds)
+
+
+def rounds(experiment: Experiment, seeds: int = 1) -> Sweep:
+    points = [
+        _point({**_rewound(experiment, rounds=number), "onion": True}, method="CWRF", strength=number)
+        for number in (1, 2, 3)
+    ]
+    return _sweep("rounds", experiment, points, seeds)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A ready-made sweep and the question it answers."""
+
+    title: str
+    question: str
+    make: Callable[[Experiment, int], Sweep]
+    axis: str = ""
+    """What `strength` is, where the sweep has one line along a field."""
+
+
+PRESETS: dict[str, Preset] = {
+    "fraction": Preset("Sensitivity to r", "How much should be rewound?", fraction, "fraction r"),
+    "lambda": Preset("Sensitivity to λ", "How much does the weighting inside PVE matter?", lam, "λ of PVE"),
+    "defences": Preset("Every defence", "Which defence, from scratch, by fine-tuning or after a rewind?", defences),
+    "curves": Preset("Every defence at three strengths", "What does each defence cost at each strength?", curves),
+    "modes": Preset("A1, A2 and A3 under every objective", "Does rewind and freeze win under all of them?", modes),
+    "selection": Preset("Which weights", "Does the choice of weights matter, at the same r?", selection),
+    "location": Preset("Location or value", "Does it matter what the weights are rewound to?", location),
+    "rounds": Preset("Rounds of rewinding", "Does a second round help?", rounds, "rounds"),
+}
+"""By name, in the order a page shows them."""
+
+HOW: tuple[tuple[str, str, str], ...] = (
+    ("scratch", "from scratch", "{}"),
+    ("fine-tuning", "fine-tuning", "{}, fine-tuned"),
+    ("cwrf", "CWRF", "CWRF + {}"),
+)
+
+
+def _sweep(name: str, experiment: Experiment, points: Sequence[SweepPoint], seeds: int) -> Sweep:
+    base = experiment.model_dump(mode="json")
+    return Sweep(name=PRESETS[name].title, base=base, points=tuple(points), seeds=seeds)
+
+
+def _point(changes: dict[str, Any], **label: str | float) -> SweepPoint:
+    named: Label = dict(label)
+    return SweepPoint(label=named, changes=changes)
+
+
+def _rewound(experiment: Experiment, **changes: Any) -> dict[str, Any]:
+    """The experiment's own CWRF, or the default one, with these fields changed."""
+    base = {} if experiment.defence and experiment.defence.kind == "cwrf" else {"kind": "cwrf"}
+    return {"defence": {**base, **changes}}
+
+
+def _with(
+    experiment: Experiment, name: str, kind: str, strength: float | None = None, **changes: Any
+) -> dict[str, Any]:
+    """Changes that use an objective from scratch, for fine-tuning alone or after a rewind; the middle strength unless
+    given. Epochs and learning rate of a fine-tuning stay those of the experiment."""
+    objective: dict[str, Any] = CE
+    if name in RIVALS:
+        rival = RIVALS[name]
+        objective = {**rival.settings, rival.strength: strength or rival.strengths[len(rival.strengths) // 2]}
+    tuned: dict[str, Any] = {"objective": objective}
+    own = getattr(experiment.defence, "finetune", None)
+    if own:
+        tuned |= {"epochs": own.epochs, "lr": own.lr}
+    if kind == "scratch":
+        out: dict[str, Any] = {"defence": {"kind": "scratch", "objective": objective}}
+    elif kind == "fine-tuning":
+        out = {"defence": {"kind": "fine-tuning", "finetune": tuned}}
+    else:
+        out = _rewound(experiment, finetune=tuned, **changes)
+    # DP-SGD cannot train batch norm: its line has a baseline of its own
+    private = name == "DP-SGD" and getattr(experiment.model, "norm", "") == "batch"
+    return {**({"model.norm": "group"} if private else {}), **out}
+
+
+def _stopped(experiment: Experiment, share: float) -> dict[str, Any]:
+    epochs = max(1, round(share * experiment.train.epochs))
+    return {"defence": {"kind": "scratch", "objective": CE, "stop_after": epochs}}

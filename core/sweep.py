@@ -1,0 +1,293 @@
+"""Sweeps: many experiments as one job that share every stage they can. Free of torch until one runs.
+
+A sweep is a base experiment and a grid over any of its fields, or a list of points. Its result is nothing but the
+results of its experiments, so finished points show at once, survive everything, and are shared with other sweeps.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import Field, ValidationError, model_validator
+
+from core.attacks.shadows import workers
+from core.config import BadInput, Config, explain, merge, nested
+from core.defence import named
+from core.experiment import Experiment, parse, plan, run
+from core.progress import Progress
+from core.store import Stage, Store, digest, read_json
+
+MOST = 500
+"""Points of one sweep; more are refused before anything runs."""
+
+Label = dict[str, str | int | float]
+
+
+class SweepPoint(Config):
+    """One experiment of a sweep: what it is called and how it differs from the base."""
+
+    label: Label = Field(default_factory=dict)
+    """Free words; `method` names its line in a picture and `strength` its place along it."""
+    changes: dict[str, Any] = Field(default_factory=dict)
+    """Dotted field of the experiment → value."""
+
+
+class Sweep(Config):
+    """A base experiment and what is varied: every combination of `vary`, at each of `points`, for each seed."""
+
+    name: str = Field("sweep", min_length=1, max_length=80)
+    """What the sweep is called in lists."""
+    base: dict[str, Any] = Field(default_factory=dict)
+    """The experiment that is varied, as in an experiment's JSON file; empty: the demo."""
+    vary: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Dotted field of the experiment → values; every combination is one point."""
+    points: tuple[SweepPoint, ...] = ()
+    """Single points beside or instead of a grid."""
+    seeds: int = Field(1, ge=1, le=100)
+    """Repeats of every point, each with its own split, initial weights and batch order: seeds from the base's on."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Sweep:
+        total = self.size
+        if total > MOST:
+            raise ValueError(f"this sweep has {total} points, at most {MOST} are taken: vary fewer values or seeds")
+        empty = [name for name, values in self.vary.items() if not values]
+        if empty:
+            raise ValueError(f"vary.{empty[0]} has no values")
+        return self
+
+    @property
+    def size(self) -> int:
+        """How many experiments it comes to, seeds included."""
+        return math.prod(len(values) for values in self.vary.values()) * max(1, len(self.points)) * self.seeds
+
+    @property
+    def hash(self) -> str:
+        """Its name among the jobs; the same sweep has the same hash."""
+        return digest({"sweep": self.model_dump(mode="json")})
+
+
+@dataclass(frozen=True)
+class Point:
+    """One experiment of a sweep with its place in it."""
+
+    label: Label
+    seed: int
+    experiment: Experiment
+
+
+def parse_sweep(value: dict[str, Any]) -> Sweep:
+    """A validated sweep, its points too; BadInput with one line that names the point and the field."""
+    try:
+        sweep = Sweep.model_validate(value)
+    except ValidationError as error:
+        raise BadInput(explain(error, Sweep)) from error
+    points(sweep)
+    return sweep
+
+
+def points(sweep: Sweep) -> list[Point]:
+    """The experiments in order, seeds innermost, so that whole points finish early. Raises BadInput for a bad one."""
+    base = merge(Experiment().model_dump(mode="json"), sweep.base)
+    names: list[str] = list(sweep.vary)
+    found: list[Point] = []
+    for point in sweep.points or (SweepPoint(),):
+        for values in itertools.product(*sweep.vary.values()):
+            varied = dict(zip(names, values, strict=True))
+            # each change on its own: a later one may concern a kind that an earlier one chose
+            value = base
+            for change in (point.changes | varied).items():
+                value = merge(value, nested(dict([change])))
+            for seed in range(sweep.seeds):
+                seeded = merge(value, {"seed": value["seed"] + seed, "data": {"seed": value["data"]["seed"] + seed}})
+                try:
+                    experiment = parse(seeded)
+                except BadInput as error:
+                    words = ", ".join(f"{name} {given}" for name, given in (point.label | varied).items())
+                    raise BadInput(f"point {words or len(found)}: {error}") from error
+                label = point.label | _label(varied, point.label, experiment.defence)
+                found.append(Point(label, experiment.seed, experiment))
+    return found
+
+
+def _label(varied: dict[str, Any], given: Label, defence: Any) -> Label:
+    """Method and strength of a grid point: the first field that takes numbers runs along the line."""
+    numbers = [name for name, v in varied.items() if isinstance(v, int | float) and not isinstance(v, bool)]
+    said = ("defence.mode", "kind")  # `named` says them already
+    words = [f"{name} {value}" for name, value in varied.items() if name not in numbers[:1] and not name.endswith(said)]
+    label: Label = {name: v if isinstance(v, str | int | float) else str(v) for name, v in varied.items()}
+    label["method"] = ", ".join([str(given.get("method", named(defence))), *words])
+    return label | ({"strength": float(varied[numbers[0]])} if numbers else {})
+
+
+def run_sweep(sweep: Sweep, store: Store, progress: Progress) -> None:
+    """Compute what is missing: first what several points share, then point by point, over all processes.
+
+    What one point cannot do does not stop the others: a BadInput at the end names the first failure and their number.
+    """
+    from core.parallel import fan_out
+
+    every = points(sweep)
+    progress.plan(["shared", "points"])
+    _shared(every, store, progress)
+    tasks = [(str(store.root), point.experiment.model_dump(mode="json")) for point in every]
+    tasks = [task for task, point in zip(tasks, every, strict=True) if not finished(store, point.experiment)]
+    done, total, failed = len(every) - len(tasks), len(every), []
+    progress.stage("points", "running")
+    progress.update("points", done, total, f"{done} of {total}")
+    cluster = os.environ.get("REWINDLAB_CLUSTER", "")
+    for error in fan_out(_point, tasks, cluster=cluster, workers=workers(), check=progress.check):
+        done += 1
+        failed += [error] if error else []
+        progress.update("points", done, total, f"{done} of {total}" + (f", {len(failed)} failed" if failed else ""))
+    if failed:
+        raise BadInput(f"{len(failed)} of {total} points failed, the others are kept; the first: {failed[0]}")
+    progress.stage("points", "done")
+
+
+def finished(store: Store, experiment: Experiment) -> bool:
+    """Whether the experiment's summary is in the store."""
+    return (store.root / f"experiment-{experiment.hash}" / "stage.json").is_file()
+
+
+def _shared(every: list[Point], store: Store, progress: Progress) -> None:
+    """Compute the stages that several points need, each once, as many at a time as there are processes."""
+    from core.parallel import fan_out
+
+    plans = [(point.experiment, plan(point.experiment)) for point in every if not finished(store, point.experiment)]
+    uses = Counter(folder for _, stages in plans for folder in {stage.folder for stage in stages.values()})
+    todo: dict[str, tuple[Stage, Experiment, str]] = {}
+    for experiment, stages in plans:
+        for key, stage in stages.items():
+            if uses[stage.folder] > 1 and store.find(stage) is None:
+                todo.setdefault(stage.folder, (stage, experiment, key))
+    progress.stage("shared", "running")
+    total = len(todo)
+    while todo:
+        ready = [item for item in todo.values() if not any(i.folder in todo for i in item[0].inputs.values())]
+        # reference models fan out over all processes by themselves
+        alone = [item for item in ready if item[0].kind == "shadows"]
+        tasks = [
+            (str(store.root), e.model_dump(mode="json"), key) for stage, e, key in ready if stage.kind != "shadows"
+        ]
+        cluster = os.environ.get("REWINDLAB_CLUSTER", "")
+        count = total - len(todo)
+        progress.update("shared", count, total, f"{count} of {total} results that several points need")
+        for error in fan_out(_stage, tasks, cluster=cluster, workers=workers(), check=progress.check):
+            if error:
+                raise BadInput(f"what several points need cannot be computed: {error}")
+            count += 1
+            progress.update("shared", count, total, f"{count} of {total} results that several points need")
+        for stage, _, _ in alone:
+            store.ensure(stage, _Checked(progress))
+        for stage, _, _ in ready:
+            todo.pop(stage.folder)
+    progress.stage("shared", "done")
+
+
+class _Checked(Progress):
+    """Silent, but stops when the sweep is told to."""
+
+    def __init__(self, outer: Progress) -> None:
+        super().__init__()
+        self.check = outer.check  # type: ignore[method-assign]
+
+
+def _point(root: str, value: dict[str, Any]) -> str:
+    """Run one experiment in a worker process; "" or what went wrong in words."""
+    return _in_worker(root, lambda store: run(parse(value), store))
+
+
+def _stage(root: str, value: dict[str, Any], key: str) -> str:
+    """Compute one stage in a worker process; "" or what went wrong in words."""
+    return _in_worker(root, lambda store: store.ensure(plan(parse(value))[key], Progress()))
+
+
+def _in_worker(root: str, work: Callable[[Store], Any]) -> str:
+    import torch
+
+    from core.jobs import in_words
+
+    if not (Path(root) / "format.json").is_file():
+        return f"a worker does not see the store {root}: put it on a file system that all of them share"
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+    os.environ["REWINDLAB_WORKERS"] = "1"  # this process is one of many already
+    try:
+        work(Store(root))
+    except Exception as error:
+        return in_words(error)
+    return ""
+
+
+def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
+    """One row per finished point and seed, and one per seed for the model before any defence (method "none").
+
+    attack: which one's AUC; empty: the first of the audit. Columns: method, strength (nan: none), seed, the labels,
+    test_accuracy, auc, tpr_01 and balanced figures with _low and _high, epsilon (empirical lower bound), dp_epsilon
+    (guarantee of DP-SGD, nan: none), experiment (hash), adaptive.
+    """
+    rows: list[dict[str, Any]] = []
+    undefended: set[str] = set()
+    for point in points(sweep):
+        folder = store.root / f"experiment-{point.experiment.hash}"
+        if not (folder / "stage.json").is_file():
+            continue
+        summary, stages = read_json(folder / "summary.json"), read_json(folder / "stages.json")
+        name = attack or point.experiment.audit.attacks[0]
+        common = {"seed": point.seed, "experiment": point.experiment.hash}
+        if stages["before"] not in undefended:
+            undefended.add(stages["before"])
+            base = {"method": _baseline(point.experiment), "strength": math.nan}
+            rows.append({**base, **common, **_measured(store, stages["before"], summary["before"], name)})
+        side = "after" if "after" in stages else "before"
+        label = {"strength": math.nan, **point.label}
+        rows.append({**label, **common, **_measured(store, stages[side], summary[side], name)})
+    return pd.DataFrame(rows, columns=None if rows else ["method", "strength", "seed", "test_accuracy", "auc"])
+
+
+def _baseline(experiment: Experiment) -> str:
+    """The undefended model's name; with group norm it is another one, the baseline of DP-SGD."""
+    return "none, group norm" if getattr(experiment.model, "norm", "batch") == "group" else "none"
+
+
+def _measured(store: Store, audit: str, side: dict[str, Any], attack: str) -> dict[str, Any]:
+    table = pd.read_parquet(store.root / audit / "attacks.parquet")
+    row = table[(table["attack"] == attack) & (table["group"] == "all")].iloc[0]
+    out = {f"test_accuracy{end}": side[f"test_accuracy{end}"] for end in ("", "_low", "_high")}
+    out |= {"train_accuracy": side["train_accuracy"], "train_loss": side["train_loss"], "test_loss": side["test_loss"]}
+    for name in ("auc", "tpr_01", "epsilon"):
+        out |= {f"{name}{end}": row.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")}
+    out["adaptive"] = row["adaptive"]
+    out["dp_epsilon"] = (side.get("privacy") or {}).get("epsilon") or math.nan
+    return out
+
+
+def submit(store: Store, sweep: Sweep) -> str:
+    """Start the sweep as a job, or find it running; its key."""
+    from core import jobs
+
+    jobs.submit(store, sweep.model_dump(mode="json"), sweep.hash, "sweep")
+    return sweep.hash
+
+
+def sweeps(store: Store) -> list[tuple[str, Sweep]]:
+    """All sweeps ever started on this store, the latest first; those this version cannot read are left out."""
+    from core import jobs
+
+    found = []
+    for job in jobs.listing(store):
+        if job.kind == "sweep":
+            try:
+                found.append((job.key, Sweep.model_validate(job.config)))
+            except (ValidationError, FileNotFoundError, ValueError):
+                continue
+    return found

@@ -1,0 +1,101 @@
+"""Further measures of the attacks: balanced accuracy, lower bounds of ε, exposure of the canaries; folded away."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from core.figures import numbers as n
+from pages.attack_words import known
+
+SOURCES = {"references": "reference models", "other half": "the other half of the records"}
+"""Where the threshold was chosen, as the audit calls it → in words."""
+
+
+def measures(scored: pd.DataFrame, sides: list[str]) -> None:
+    """The table, what its columns mean, and the formulae. `scored`: rows with a result, as `side_by_side` gives."""
+    with st.expander("Balanced accuracy, empirical ε and exposure of the canaries", icon=":material/table_chart:"):
+        pinned = {"attack": st.column_config.TextColumn(pinned=True)}
+        cells = table(scored, sides)
+        st.dataframe(cells, hide_index=True, height="content", key="table-measures", column_config=pinned)
+        st.caption(
+            "Brackets are 95 % intervals; an ε is a lower bound with 95 % confidence, from the members called members "
+            "against the non-members called members. The threshold comes from other records than those it is judged "
+            "on: from reference models put in the target's place where there are some, else from half of the records. "
+            "The best threshold is chosen on the judged records themselves, so it is optimistic."
+        )
+        st.markdown(
+            "**Empirical ε** would be what training leaks at least if its records were independent runs of it; they "
+            "are not, so it is a heuristic here. The **one-run audit** (Steinke 2023) needs no such assumption: it "
+            "guesses a fixed fifth of the records, the surest each way, and asks which ε so many right guesses "
+            "refute. It assumes that a fair coin chose the members, which a split in equal halves nearly does."
+        )
+        st.latex(
+            r"\hat\varepsilon=\max\left\{\ln\frac{\mathrm{TPR}_{lo}}{\mathrm{FPR}_{hi}},"
+            r"\ln\frac{\mathrm{TNR}_{lo}}{\mathrm{FNR}_{hi}},0\right\}\qquad"
+            r"\mathrm{exposure}=\log_2(n_0+1)-\log_2\mathrm{rank}"
+        )
+        st.markdown(
+            "**Exposure** (Carlini 2019): how many bits training lifted a mislabelled member above the $n_0$ "
+            "mislabelled non-members; the mean over canaries with a bootstrap interval. Chance is what canaries have "
+            "that were never trained on."
+        )
+
+
+def table(scored: pd.DataFrame, sides: list[str]) -> pd.DataFrame:
+    """One row per attack and group, in words."""
+    rows = []
+    for row in scored.to_dict("records"):
+        cells = {"attack": row["title"] + ("" if row["group"] == "all" else f", {row['group']}")}
+        for side in sides:
+            cells[f"balanced accuracy {side}"] = share(row, "balanced", side)
+            cells[f"at the best threshold {side}"] = share(row, "best_balanced", side)
+            cells[f"empirical ε {side}"] = bound(row, side)
+            cells[f"one-run ε {side}"] = one_run(row, side)
+        if "exposure_before" in row:
+            cells |= {f"exposure {side}": exposure(row, side) for side in sides}
+        cells["threshold from"] = SOURCES.get(known(row, "threshold_from"), n.MISSING)
+        cells["judged on"] = judged_on(row)
+        rows.append(cells)
+    return pd.DataFrame(rows)
+
+
+def share(row: dict, name: str, side: str) -> str:
+    """ "61.2 % [58.1, 64.2]"."""
+    return n.accuracy(*(row[f"{name}{end}_{side}"] for end in ("", "_low", "_high")))
+
+
+def bound(row: dict, side: str) -> str:
+    """ "≥ 0.62: 31 / 500 against 3 / 500"."""
+    value = row[f"epsilon_{side}"]
+    if pd.isna(value):
+        return n.MISSING
+    found, alarms = (
+        n.count(int(row[f"epsilon_{hit}_positives_{side}"]), int(row[f"judged_{who}_{side}"]))
+        for hit, who in (("true", "members"), ("false", "non_members"))
+    )
+    return f"≥ {n.plain(value)}: {found} against {alarms}"
+
+
+def one_run(row: dict, side: str) -> str:
+    """ "≥ 0.41: 130 / 200 guesses right"."""
+    value = row[f"one_run_epsilon_{side}"]
+    if pd.isna(value):
+        return n.MISSING
+    right = n.count(int(row[f"one_run_correct_{side}"]), int(row[f"one_run_guesses_{side}"]))
+    return f"≥ {n.plain(value)}: {right} guesses right"
+
+
+def exposure(row: dict, side: str) -> str:
+    """ "2.31 bits [1.95, 2.70], chance 1.38"; only canaries have one."""
+    value = row[f"exposure_{side}"]
+    if pd.isna(value):
+        return n.MISSING
+    low, high, chance = (n.plain(row[f"exposure_{name}_{side}"]) for name in ("low", "high", "chance"))
+    return f"{n.plain(value)} bits [{low}, {high}], chance {chance}"
+
+
+def judged_on(row: dict) -> str:
+    """Members and non-members behind the balanced accuracy and the empirical ε."""
+    counts = [known(row, f"judged_{who}") for who in ("members", "non_members")]
+    return n.MISSING if pd.isna(counts[0]) else " + ".join(n.count(int(count)) for count in counts)

@@ -1,0 +1,166 @@
+"""Trade-off: what each defence costs in test accuracy and buys in privacy, over whole sweeps of experiments."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from core.attacks import ATTACKS
+from core.config import BadInput
+from core.experiment import Experiment, parse, summary
+from core.figures import numbers as n
+from core.figures.methods import RISKS
+from core.figures.roc import FEW
+from core.metrics import common_accuracy
+from core.sweep import Sweep, points, sweeps
+from pages import frame, trade_off_new
+from pages import trade_off_panels as panels
+from pages import trade_off_words as words
+from pages.trade_off_picture import in_colour, picture, prepared
+from pages.trade_off_state import finished, state, table_of
+
+
+def choose(known: dict[str, Sweep]) -> str | None:
+    """The sweep to show, from the link, the choice or the newest; None where there is none yet."""
+    if not known:
+        return None
+    asked = st.query_params.get("sweep")
+    if asked and asked not in known:
+        st.warning(f"There is no sweep {asked} in this store; the newest one is shown instead.")
+    keys = list(known)
+    if "sweep" not in st.session_state or st.session_state["sweep"] not in keys:
+        st.session_state["sweep"] = asked if asked in keys else keys[0]
+    key = st.selectbox(
+        "Comparison",
+        keys,
+        format_func=lambda k: f"{known[k].name} · {n.count(known[k].size)} points · {k[:6]}",
+        key="sweep",
+        help="Sweeps of this store, the latest first.",
+    )
+    st.query_params["sweep"] = key
+    return key
+
+
+def table_below(key: str, sweep: Sweep, table: pd.DataFrame, means: pd.DataFrame, risks: list[str]) -> None:
+    """Every point in numbers, its rows the way to an experiment without a mouse; all models as CSV."""
+    st.subheader("Every point in numbers", anchor=False)
+    cells = words.cells(means, risks)
+    st.dataframe(
+        cells,
+        hide_index=True,
+        height=min(420, 38 + 35 * len(cells)),
+        column_config={"method": st.column_config.TextColumn(pinned=True)},
+    )
+    names = {row["experiment"]: f"{row['method']} {row['label']}".strip() for row in means.to_dict("records")}
+    now = st.session_state.get("experiment")
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    with left:
+        chosen = st.selectbox(
+            "One point in detail",
+            list(names),
+            index=list(names).index(now) if now in names else 0,
+            format_func=lambda name: f"{names[name]} · {name[:6]}",
+            help="With several seeds, the experiment of the first one.",
+        )
+    with right:
+        st.button("Make it the current experiment", on_click=partial(frame.show, chosen), disabled=chosen == now)
+    st.download_button(
+        "All models as CSV",
+        lambda: table.to_csv(index=False),
+        f"{sweep.name.replace(' ', '-')}-{key[:6]}.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def details(sweep: Sweep, base: Experiment) -> None:
+    """How the numbers came about."""
+    with st.expander("How these numbers are computed"):
+        st.markdown(
+            f"Each point is an experiment of its own; {n.count(sweep.seeds)} seed{'s' * (sweep.seeds != 1)} per point, "
+            "each with its own split, initial weights and batch order. With several seeds a point is their mean and "
+            "its whiskers are Student's t intervals (95 %) over them; with one seed they are those of its audit "
+            "(Clopper–Pearson for accuracy and TPR, DeLong for AUC)."
+        )
+        st.markdown(
+            "**Pareto front**: the points that no other one, the undefended model included, beats on both axes. "
+            "**Hypervolume**: with accuracy $a_i$ and risk $\\rho_i$ scaled to the box,"
+        )
+        st.latex(r"\mathrm{HV}=\left|\bigcup_i\,[0,a_i]\times[\rho_i,1]\right|\in[0,1]")
+        st.markdown(
+            "computed per seed, over the seeds that have all points of a line. **Risk at matched accuracy**: linear "
+            "between neighbouring measured points of a line, never beyond its ends. Paired panels subtract models of "
+            "the same seed. The empirical ε is a lower bound that one attack implies, heuristic for one run; the "
+            "guaranteed ε is that of the accountant of DP-SGD."
+        )
+        data = base.data
+        st.caption(
+            f"{data.kind}, {n.count(data.members)} members, {n.count(data.non_members)} non-members per experiment; "
+            f"seeds from {base.seed} on. The sweep as JSON:"
+        )
+        st.code(sweep.model_dump_json(indent=1), language="json", height=200)
+
+
+def page(key: str, sweep: Sweep) -> None:
+    """One sweep, top to bottom."""
+    try:
+        every = points(sweep)
+        done = finished(key, sweep)
+    except BadInput as error:
+        st.error(str(error))
+        return
+    state(key, sweep, done)
+    if not done:
+        st.info("No point is finished yet. The first ones appear here as soon as they are.")
+        return
+    ran = list(summary(frame.open_store(), done[0])["before"]["attacks"])
+    attack = st.selectbox("Attack", ran, format_func=lambda name: ATTACKS[name.split(":")[0]].title)
+    table = table_of(str(frame.open_store().root), key, attack, done, sweep)
+    risks = [risk for risk in RISKS if risk in table and table[risk].notna().any()]
+    risk = st.segmented_control(
+        "Risk", risks, default=risks[0], format_func=lambda name: RISKS[name].title, required=True
+    )
+    axis = words.axis_of(sweep)
+    shown, means, before = prepared(table, axis, risk)
+    if means.empty:
+        st.info("No point with this measure is finished yet.")
+        return
+    names = list(dict.fromkeys(str(point.label.get("method", "sweep")) for point in every))
+    methods = in_colour(key, names, means)
+    at = (key, attack, risk, done)  # what the figures depend on
+    picture(at, means, before, risk, methods)
+    st.subheader("What to notice", anchor=False)
+    target = panels.target(key, common_accuracy(means, risk=risk))
+    told = words.findings(shown, means, before, risk, target)
+    others = every[0].experiment.data.non_members
+    if risk == "tpr_01" and others < 100 * FEW:
+        told.append(
+            f"**Not resolvable**: {n.count(others)} non-members leave fewer than {FEW} false positives at 1 % FPR; "
+            "read no order from this axis."
+        )
+    st.markdown("\n".join(f"- {sentence}" for sentence in told))
+    table_below(key, sweep, table, means, risks)
+    panels.along(at, means, before, axis=axis, risk=risk, methods=methods)
+    panels.crossed(at, shown, means, list(dict.fromkeys(name for point in every for name in point.label)), risk)
+    panels.paired(at, shown, methods, risk)
+    details(sweep, every[0].experiment)
+    st.page_link("attacks.py", label="The current experiment's attacks in detail", icon=":material/arrow_forward:")
+
+
+frame.header(
+    "Trade-off",
+    "Which defence, how strong, and at what price: test accuracy against the success of an attack, over whole sweeps.",
+)
+now = frame.current()
+known = dict(sweeps(frame.open_store()))
+top = st.container()
+trade_off_new.draw(now.config if now else parse({}), open=not known)  # what it starts is what the choice above shows
+with top:
+    shown_key = choose(known)
+if shown_key is None:
+    st.info("No sweep yet. Choose above what to compare; its points appear here as they finish.")
+else:
+    page(shown_key, known[shown_key])

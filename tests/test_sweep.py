@@ -1,0 +1,205 @@
+"""Sweeps: what their points are, that they share what they can, and that nothing finished is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from core import jobs
+from core.cli import main
+from core.config import BadInput
+from core.experiment import Experiment, parse, plan
+from core.presets import FRACTIONS, PRESETS
+from core.progress import Cancelled, Progress
+from core.store import Store
+from core.sweep import MOST, Sweep, finished, parse_sweep, points, results, run_sweep, submit, sweeps
+
+BASE = {
+    "data": {"kind": "digits", "members": 60, "non_members": 60, "reference": 60, "population": 40},
+    "model": {"kind": "mlp", "hidden": [8]},
+    "train": {"epochs": 2},
+    "defence": {"finetune": {"epochs": 1}},
+    "audit": {"attacks": ["loss"], "gradient_records": 0},
+}
+GRID = {"base": BASE, "vary": {"defence.fraction": [0.01, 0.1, 0.3], "defence.mode": ["A2", "A3"]}}
+
+
+class Recorder(Progress):
+    def __init__(self):
+        super().__init__()
+        self.said = []
+
+    def update(self, key, done, total, text="", row=None):
+        self.said.append((key, done, total))
+        super().update(key, done, total, text, row)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    store, progress = Store(tmp_path_factory.mktemp("sweep")), Recorder()
+    sweep = parse_sweep(GRID)
+    run_sweep(sweep, store, progress)
+    return store, sweep, progress
+
+
+def kinds(store):
+    return [path.name.split("-")[0] for path in store.root.glob("*-*") if path.is_dir()]
+
+
+def test_points_share_training_and_scores(swept):
+    store, sweep, progress = swept
+    found = kinds(store)
+    # training (which is the learnability run too) and PVE once, though six experiments need them
+    assert found.count("train") == 2 and found.count("scores") == 1 and found.count("data") == 1
+    assert found.count("rewind") == found.count("experiment") == sweep.size == 6
+    assert found.count("audit") == 7
+    assert progress.said[-1] == ("points", 6, 6) and ("points", 3, 6) in progress.said
+    assert any(key == "shared" for key, _, _ in progress.said)
+
+
+def test_results_have_one_row_per_point_and_one_baseline(swept):
+    store, sweep, _ = swept
+    rows = results(store, sweep)
+    assert rows["method"].tolist().count("none") == 1 and len(rows) == 7
+    line = rows[rows["defence.mode"] == "A2"]
+    assert line["strength"].tolist() == [0.01, 0.1, 0.3] and line["method"].nunique() == 1
+    assert ((rows["auc_low"] <= rows["auc"]) & (rows["auc"] <= rows["auc_high"])).all()
+    one = next(p for p in points(sweep) if p.label["defence.mode"] == "A2")
+    assert rows["experiment"].tolist()[1] == one.experiment.hash
+
+
+def test_every_point_is_the_experiment_run_by_itself(swept, tmp_path):
+    """A worker process gives what a single run gives."""
+    from core.experiment import run
+
+    store, sweep, _ = swept
+    point = points(sweep)[2]
+    alone = run(point.experiment, Store(tmp_path))
+    row = results(store, sweep).set_index("experiment").loc[point.experiment.hash]
+    assert float(row["test_accuracy"]) == alone["after"]["test_accuracy"]
+    assert float(row["auc"]) == pytest.approx(alone["after"]["attacks"]["loss"]["auc"], abs=1e-4)
+
+
+def test_a_second_run_computes_nothing_and_a_lost_point_alone_is_made_again(swept):
+    store, sweep, _ = swept
+    before = {path: path.stat().st_mtime_ns for path in store.root.glob("*-*")}
+    run_sweep(sweep, store, Progress())
+    assert {path: path.stat().st_mtime_ns for path in store.root.glob("*-*")} == before
+    lost = points(sweep)[0].experiment
+    shutil.rmtree(store.root / f"experiment-{lost.hash}")
+    assert len(results(store, sweep)) == 6
+    run_sweep(sweep, store, Progress())
+    assert finished(store, lost) and len(results(store, sweep)) == 7
+
+
+def test_stopping_keeps_finished_points(tmp_path):
+    store = Store(tmp_path)
+
+    class StopAfterTwo(Progress):
+        def update(self, key, done, total, text="", row=None):
+            if key == "points" and done == 2:
+                self.cancel()
+            super().update(key, done, total, text, row)
+
+    sweep = parse_sweep(GRID)
+    with pytest.raises(Cancelled):
+        run_sweep(sweep, store, StopAfterTwo())
+    kept = results(store, sweep)
+    assert 2 <= len(kept) - 1 < 6
+    run_sweep(sweep, store, Progress())
+    assert len(results(store, sweep)) == 7
+
+
+def test_seeds_change_split_and_weights(tmp_path):
+    sweep = parse_sweep({"base": BASE, "vary": {"defence.fraction": [0.1]}, "seeds": 3})
+    found = points(sweep)
+    assert [(p.seed, p.experiment.data.seed) for p in found] == [(0, 0), (1, 1), (2, 2)]
+    assert len({plan(p.experiment)["data"].hash for p in found}) == 3
+
+
+def test_one_impossible_point_does_not_stop_the_others(tmp_path):
+    store = Store(tmp_path)
+    sweep = parse_sweep(
+        {"base": BASE, "points": [{"label": {"method": "fine"}}, {"changes": {"defence.regions": ["roof"]}}]}
+    )
+    with pytest.raises(BadInput, match=r"1 of 2 points failed.*unknown region 'roof'"):
+        run_sweep(sweep, store, Progress())
+    assert [p.label.get("method") for p in points(sweep) if finished(store, p.experiment)] == ["fine"]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (
+            {"vary": {"defence.fraction": [0.1, 2]}},
+            r"point defence.fraction 2: defence.fraction: should be less than 1",
+        ),
+        ({"vary": {"defence.fracton": [0.1]}}, "defence.fracton: there is no such field"),
+        ({"vary": {"seed": list(range(MOST + 1))}}, f"has {MOST + 1} points, at most {MOST}"),
+        ({"vary": {"seed": []}}, "vary.seed has no values"),
+        ({"vary": {"seed": [1]}, "seeds": 0}, "seeds: should be greater"),
+        ({"varied": {}}, "varied: there is no such field"),
+    ],
+)
+def test_bad_sweeps_are_refused_before_anything_runs(value, said):
+    with pytest.raises(BadInput, match=said):
+        parse_sweep(value)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("base", [{}, {"defence": None}, {"defence": {"kind": "scratch"}}, {"model": {"kind": "mlp"}}])
+def test_every_preset_is_valid_around_any_experiment(name, base):
+    sweep = PRESETS[name].make(parse(base), 2)
+    found = points(Sweep.model_validate(sweep.model_dump(mode="json")))
+    assert len(found) == sweep.size and all(p.label.get("method") for p in found)
+    hashes = [p.experiment.hash for p in found]
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_the_sweep_over_r_has_twelve_points():
+    found = points(PRESETS["fraction"].make(Experiment(), 1))
+    assert [p.experiment.defence.fraction for p in found] == list(FRACTIONS) and len(found) == 12
+
+
+@pytest.mark.slow
+def test_a_job_runs_a_sweep(tmp_path):
+    store = Store(tmp_path)
+    sweep = parse_sweep({"name": "two", "base": BASE, "vary": {"defence.fraction": [0.1, 0.2]}})
+    key = submit(store, sweep)
+    assert jobs.status(store, key).kind == "sweep" and sweeps(store) == [(key, sweep)]
+    import time
+
+    deadline = time.monotonic() + 120
+    while jobs.status(store, key).active and time.monotonic() < deadline:
+        time.sleep(0.2)
+    done = jobs.status(store, key)
+    assert done.state == "done", (done.error, (done.folder / "log.txt").read_text())
+    assert len(results(store, sweep)) == 3
+    assert [(stage.key, stage.state) for stage in done.stages] == [("shared", "done"), ("points", "done")]
+
+
+def test_the_command_line(swept, capsys, tmp_path):
+    store, _, _ = swept
+    file = tmp_path / "sweep.json"
+    file.write_text(json.dumps(GRID))
+    assert main(["sweep", str(file), "--store", str(store.root), "--json"]) == 0
+    out = capsys.readouterr().out
+    rows = json.loads(out.strip().splitlines()[-1])
+    assert len(rows) == 7 and rows[0]["method"] == "none" and rows[0]["strength"] is None
+    assert "test accuracy" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "nothing varies"),
+        (["--preset", "everything"], "there is no preset everything"),
+        (["--vary", "seed"], "write FIELD=VALUE"),
+        (["--vary", "sed=1,2"], "there is no such field"),
+    ],
+)
+def test_mistakes_on_the_command_line(arguments, said, capsys, tmp_path):
+    assert main(["sweep", "--store", str(tmp_path), *arguments]) == 2
+    assert said in capsys.readouterr().err
