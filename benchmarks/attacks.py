@@ -17,8 +17,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.cwrf import SETTINGS, experiment
-from core.experiment import parse, run
+from benchmarks.sweeps import SETTINGS, experiment
+from core.experiment import run
 from core.figures import numbers as n
 from core.progress import TerminalProgress
 from core.store import Store
@@ -33,13 +33,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="Parquet file of location30 or cifar10")
     parser.add_argument("--store")
     given = parser.parse_args()
-    store, started = Store(given.store), time.time()
+    store, progress, started = Store(given.store), TerminalProgress(), time.time()
     print("| attack | references | before | after, adaptive | after, non-adaptive | TPR at 1 % FPR before → after |")
     print("|---|---|---|---|---|---|")
     for models, attacks in ATTACKS.items():
-        value = experiment(given.setting, "A3, CWRF", given.seed, given.data)
-        value["audit"] = {"attacks": list(attacks), "shadows": {"models": models}, "gradient_records": 0}
-        summary = run(parse(value), store, TerminalProgress())
+        audit = {"attacks": list(attacks), "shadows": {"models": models}, "gradient_records": 0}
+        data = {"kind": "digits"} | SETTINGS[given.setting].get("data", {}) | {"seed": given.seed}
+        summary = run(experiment(given.setting, given.data, audit=audit, data=data, seed=given.seed), store, progress)
         before, after = summary["before"]["attacks"], summary["after"]["attacks"]
         for attack in attacks:
             sides = [before[attack], after[attack], after.get(f"{attack}:non-adaptive")]

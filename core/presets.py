@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from core.defence import CWRF, objective_of
 from core.experiment import Experiment
 from core.sweep import Label, Sweep, SweepPoint
 
@@ -41,6 +42,23 @@ RIVALS: dict[str, Rival] = {
 FRACTIONS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
 LAMBDAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 CE = {"kind": "ce"}
+NOTHING = {"fraction": 1e-12}
+"""A rewind of no weight at all."""
+MODES = {"A3": "A3: CWRF", "A2": "A2: only the rewound weights are tuned", "A1": "A1: the weights are removed"}
+
+
+def ablation(experiment: Experiment, seeds: int = 1) -> Sweep:
+    objective = objective_of(experiment.defence or CWRF()).model_dump(mode="json")
+    tuned = _tuned(experiment, objective)
+    points = [
+        *(_point(_rewound(experiment, mode=mode, finetune=tuned), method=words) for mode, words in MODES.items()),
+        _point(_rewound(experiment, finetune=tuned, base="trained"), method="A3 from the trained model"),
+        _point({"defence": {"kind": "fine-tuning", "finetune": tuned}}, method="fine-tuning alone, nothing rewound"),
+        _point({"defence": {"kind": "scratch", "objective": objective}}, method="the objective from scratch"),
+    ]
+    # the base of the rewind is often the scoring run: the same start with nothing rewound tells its part
+    points.insert(4, _point(_rewound(experiment, finetune=tuned, **NOTHING), method="fine-tuning of A3's base alone"))
+    return _sweep("ablation", experiment, points, seeds)
 
 
 def fraction(experiment: Experiment, seeds: int = 1) -> Sweep:
@@ -76,10 +94,7 @@ def defences(experiment: Experiment, seeds: int = 1) -> Sweep:
         for name in RIVALS
         for kind, how, words in HOW
     ]
-    points += [
-        _point(_stopped(experiment, share), method="early stopping", strength=1 - share, how="from scratch")
-        for share in (0.5,)
-    ]
+    points.append(_point(_stopped(experiment, 0.5), method="early stopping, half the epochs", how="from scratch"))
     return _sweep("defences", experiment, points, seeds)
 
 
@@ -114,7 +129,7 @@ def selection(experiment: Experiment, seeds: int = 1) -> Sweep:
     }
     points = [_point(_rewound(experiment, selection=rule), method=name, rule=name) for name, rule in rules.items()]
     # from the same weights: the trained model would change two things at once
-    nothing = _rewound(experiment, fraction=1e-9)
+    nothing = _rewound(experiment, **NOTHING)
     return _sweep("selection", experiment, [*points, _point(nothing, method="nothing rewound", rule="nothing")], seeds)
 
 
@@ -144,6 +159,7 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
+    "ablation": Preset("What the rewind adds", "Is it the rewind, the freezing, or the objective?", ablation),
     "fraction": Preset("Sensitivity to r", "How much should be rewound?", fraction, "fraction r"),
     "lambda": Preset("Sensitivity to λ", "How much does the weighting inside PVE matter?", lam, "λ of PVE"),
     "defences": Preset("Every defence", "Which defence, from scratch, by fine-tuning or after a rewind?", defences),
@@ -187,10 +203,10 @@ def _with(
     if name in RIVALS:
         rival = RIVALS[name]
         objective = {**rival.settings, rival.strength: strength or rival.strengths[len(rival.strengths) // 2]}
-    tuned: dict[str, Any] = {"objective": objective}
-    own = getattr(experiment.defence, "finetune", None)
-    if own:
-        tuned |= {"epochs": own.epochs, "lr": own.lr}
+        own = objective_of(experiment.defence).model_dump(mode="json") if experiment.defence else {}
+        if strength is None and own.get("kind") == rival.settings["kind"]:
+            objective[rival.strength] = own[rival.strength]  # tuned for these data already
+    tuned = _tuned(experiment, objective)
     if kind == "scratch":
         out: dict[str, Any] = {"defence": {"kind": "scratch", "objective": objective}}
     elif kind == "fine-tuning":
@@ -200,6 +216,12 @@ def _with(
     # DP-SGD cannot train batch norm: its line has a baseline of its own
     private = name == "DP-SGD" and getattr(experiment.model, "norm", "") == "batch"
     return {**({"model.norm": "group"} if private else {}), **out}
+
+
+def _tuned(experiment: Experiment, objective: dict[str, Any]) -> dict[str, Any]:
+    """Fine-tuning with this objective, for as long as the experiment's own."""
+    own = getattr(experiment.defence, "finetune", None)
+    return {"objective": objective} | ({"epochs": own.epochs, "lr": own.lr} if own else {})
 
 
 def _stopped(experiment: Experiment, share: float) -> dict[str, Any]:

@@ -1,0 +1,112 @@
+"""The tables of the README: ready-made sweeps (`core.presets`) around one recipe per data set, over several seeds.
+
+    python benchmarks/sweeps.py demo ablation defences selection location rounds fraction lambda modes --seeds 5
+    python benchmarks/sweeps.py location30 ablation defences selection --seeds 3 --data location30.parquet
+    python benchmarks/sweeps.py cifar10 ablation defences selection --seeds 3 --data cifar10-train.parquet
+
+Per sweep a Markdown table (mean over seeds, Student's t interval) and the paired differences to its first method.
+Seeds change the split, the initial weights and the batch order; a whole table takes minutes to an hour on two cores.
+Results already in the store are not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from core.config import BadInput
+from core.experiment import Experiment, parse
+from core.figures import numbers as n
+from core.metrics import paired_differences
+from core.presets import PRESETS
+from core.progress import TerminalProgress
+from core.report import sweep_text
+from core.store import Store
+from core.sweep import results, run_sweep
+
+SETTINGS = {
+    "demo": {"defence": {"finetune": {"objective": {"kind": "relaxloss", "variant": "flatten-all", "alpha": 0.5}}}},
+    "location30": {
+        "data": {"kind": "table", "members": 1500, "non_members": 1500, "reference": 1000, "population": 1000},
+        "model": {"kind": "mlp", "hidden": [256, 128]},
+        "train": {"epochs": 50, "lr": 0.1},
+        "defence": {
+            "fraction": 0.03,
+            "finetune": {"epochs": 20, "objective": {"kind": "relaxloss", "variant": "flatten-all", "alpha": 0.8}},
+        },
+    },
+    "cifar10": {
+        "data": {"kind": "images", "members": 4000, "non_members": 4000, "reference": 4000, "population": 2000},
+        "model": {"kind": "convnet", "channels": [16, 16, 32, 32, 64]},
+        "train": {"epochs": 15, "lr": 0.05, "batch_size": 64},
+        "defence": {
+            "fraction": 0.03,
+            "finetune": {"epochs": 8, "objective": {"kind": "relaxloss", "variant": "flatten-all", "alpha": 1.0}},
+        },
+    },
+}
+"""Recipes: plain SGD with momentum .9, weight decay 5e-4, cosine, no augmentation; batches of 128 unless said."""
+
+
+def experiment(setting: str, data: Path | None, **changes: object) -> Experiment:
+    """The experiment of a setting, with the file its records are in."""
+    value: dict = {"data": {"kind": "digits"}} | SETTINGS[setting] | changes
+    if data:
+        value["data"] = value["data"] | {"path": str(data)}
+    return parse(value)
+
+
+def differences(rows: pd.DataFrame) -> str:
+    """Every method minus the first one, paired by seed."""
+    methods = [name for name in dict.fromkeys(rows["method"]) if not name.startswith("none")]
+    lines = [f"Against {methods[0]}, paired by seed:"]
+    plain = rows.assign(strength=0.0)
+    for row in paired_differences(plain[plain["method"].isin(methods)], reference=methods[0]).to_dict("records"):
+        if row["method"] == methods[0]:
+            continue
+        accuracy = "{} [{}, {}]".format(*(n.points(row[f"test_accuracy{end}"]) for end in ("", "_low", "_high")))
+        auc = "{} [{}, {}]".format(*(n.difference(row[f"auc{end}"]) for end in ("", "_low", "_high")))
+        lines.append(f"- {row['method']}: test accuracy {accuracy}, AUC {auc}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("setting", choices=SETTINGS)
+    parser.add_argument("sweeps", nargs="+", choices=PRESETS)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--data", type=Path, help="Parquet file of location30 or cifar10")
+    parser.add_argument("--only", default="", help="only methods whose name contains one of these words (comma)")
+    parser.add_argument("--store")
+    given = parser.parse_args()
+    store = Store(given.store)
+    for name in given.sweeps:
+        # the headline needs no gradients: they would be most of an audit's time
+        base = experiment(given.setting, given.data, audit={"attacks": ["loss"], "gradient_records": 0})
+        sweep, started = PRESETS[name].make(base, given.seeds), time.time()
+        if given.only:
+            kept = [p for p in sweep.points if any(word in str(p.label["method"]) for word in given.only.split(","))]
+            sweep = sweep.model_copy(update={"points": tuple(kept)})
+        failed = ""
+        try:
+            run_sweep(sweep, store, TerminalProgress())
+        except BadInput as error:
+            failed = f"\n{error}\n"
+        rows = results(store, sweep)
+        print(f"\n## {given.setting}: {PRESETS[name].title}, {given.seeds} seeds\n{failed}")
+        print(sweep_text(rows, "markdown"))
+        if rows["strength"].isna().all():
+            print(f"\n{differences(rows)}")
+        print(f"\ntorch {torch.__version__}, {platform.machine()}; {time.time() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
