@@ -1,4 +1,5 @@
-"""Claim: LiRA and RMIA, online and offline, on 64 reference models × 50 000 records take at most 3 s and 1 GiB.
+"""Claim: LiRA and RMIA, online and offline, on 64 reference models × 50 000 records take at most 3 s and 1 GiB, and
+their cost grows in proportion to the number of models M and of records N (`--grid` prints the table).
 
 Arithmetic only, on drawn scaled logits; one process. Run from the repository: python -m benchmarks.attack_arithmetic
 """
@@ -51,13 +52,37 @@ def peak_gibibytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
 
 
+def grid(models: int, records: int, population: int, repeats: int) -> int:
+    """Seconds of the four attacks at M, M/2, M/4 and N, N/2, N/4, and the ratio to the full size over M·N's own."""
+    print("| M | N | seconds | share of the largest | share of M × N |")
+    print("|---|---|---|---|---|")
+    sizes = [(models // k, records // j) for k, j in ((1, 1), (2, 1), (4, 1), (1, 2), (1, 4))]
+    largest = 0.0
+    for m, count in sizes:
+        signals, _ = drawn(models=m, records=count, population=population)
+        took = []
+        for _ in range(repeats):
+            start = time.process_time()
+            for name in NAMES:
+                ATTACKS[name]()(signals)
+            took.append(time.process_time() - start)
+        seconds = min(took)
+        largest = largest or seconds
+        share = m * count / (models * records)
+        print(f"| {m} | {count} | {seconds:.2f} | {seconds / largest:.2f} | {share:.2f} |")
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=int, default=64)
     parser.add_argument("--records", type=int, default=50_000)
     parser.add_argument("--population", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--grid", action="store_true", help="time halves and quarters of M and of N instead")
     options = parser.parse_args()
+    if options.grid:
+        return grid(options.models, options.records, options.population, options.repeats)
     signals, _ = drawn(models=options.models, records=options.records, population=options.population)
     print(f"{options.models} references × {options.records} records, {os.cpu_count()} cores, {platform.machine()}")
     total = 0.0

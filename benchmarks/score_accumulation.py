@@ -1,14 +1,11 @@
-"""Claim: accumulating |g·w| per weight adds at most 10 % to the time of the same training steps without it.
+"""Claim: accumulating |g·w| per weight adds at most 10 % to the time of the same forwards and backwards without it.
 
     python benchmarks/score_accumulation.py [--repeats 9]
 
-The training loop itself (`core.training.loop.fit`) runs with and without accumulation in turn, on random records; the
-ratio is the median over the pairs of neighbouring runs. On a CPU one thread is used and its processor time counted,
-which other work on the machine disturbs least; on a GPU it is wall time.
-
-Measured on 2 vCPU of an Intel Xeon at 2.5 GHz, busy with other work, torch 2.13.0, float32, n = 9 pairs: ConvNet
-1.004, MLP 446-256-128-30 1.068, ResNet-18 at batch 32 1.061 (the medians of its two columns: 2196 and 2201 ms).
-Steps include the optimiser; against forward and backward alone the share is larger, and for the small MLP over 10 %.
+The training loop itself (`core.training.loop.fit`) runs with and without accumulation in turn, on random records. Two
+ratios, each the median over pairs of neighbouring runs: of whole training steps, optimiser included ("step"), and of
+forward + backward + accumulation to forward + backward alone ("fw+bw"). On a CPU one thread is used and its
+processor time counted, which other work on the machine disturbs least; on a GPU it is wall time.
 """
 
 from __future__ import annotations
@@ -23,8 +20,8 @@ import torch
 from core.models import MLP, ConvNet, ModelConfig, ResNet18
 from core.pipeline import make
 from core.training import TrainConfig
-from core.training.device import device
-from core.training.loop import fit
+from core.training.device import device, fast_layout
+from core.training.loop import Scorer, fit
 
 SETTINGS: dict[str, tuple[ModelConfig, tuple[int, ...], int, int, int]] = {
     "digits ConvNet": (ConvNet(), (1, 8, 8), 10, 128, 10),
@@ -55,8 +52,29 @@ def seconds(name: str, *, accumulate: bool) -> float:
     return now() - start
 
 
+def alone(name: str, repeats: int) -> float:
+    """Forward + backward + accumulation over forward + backward: median over neighbouring pairs."""
+    config, shape, classes, batch, steps = SETTINGS[name]
+    generator = torch.Generator().manual_seed(0)
+    x = fast_layout(torch.randn((batch, *shape), generator=generator).to(device()))
+    y = torch.randint(classes, (batch,), generator=generator).to(device())
+    model = make(config, shape, classes)
+    scorer, ratios = Scorer(model), []
+    for _ in range(repeats * steps):
+        took = {}
+        for accumulate in (False, True):
+            model.zero_grad(set_to_none=True)
+            start = now()
+            torch.nn.functional.cross_entropy(model(x), y).backward()
+            if accumulate:
+                scorer.add()
+            took[accumulate] = now() - start
+        ratios.append(took[True] / took[False])
+    return median(ratios)
+
+
 def measure(name: str, repeats: int) -> dict[str, float]:
-    """Milliseconds per step without and with accumulation, and the ratio of the two."""
+    """Milliseconds per step without and with accumulation, their ratio, and that of forward and backward alone."""
     steps = SETTINGS[name][-1]
     seconds(name, accumulate=True)  # warms caches and memory up
     pairs = []
@@ -67,7 +85,8 @@ def measure(name: str, repeats: int) -> dict[str, float]:
     return {
         "plain_ms": 1000 * median(a for a, _ in pairs) / steps,
         "accumulating_ms": 1000 * median(b for _, b in pairs) / steps,
-        "ratio": median(b / a for a, b in pairs),
+        "step_ratio": median(b / a for a, b in pairs),
+        "fw_bw_ratio": alone(name, repeats),
     }
 
 
@@ -77,9 +96,10 @@ def main() -> None:
     repeats = options.parse_args().repeats
     torch.set_num_threads(1)
     found = {name: measure(name, repeats) for name in SETTINGS}
-    print(f"{'':22}{'plain':>10}{'scoring':>10}{'ratio':>8}")
+    print(f"{'':22}{'plain':>10}{'scoring':>10}{'step':>8}{'fw+bw':>8}")
     for name, row in found.items():
-        print(f"{name:22}{row['plain_ms']:>7.2f} ms{row['accumulating_ms']:>7.2f} ms{row['ratio']:>8.3f}")
+        times = f"{row['plain_ms']:>7.2f} ms{row['accumulating_ms']:>7.2f} ms"
+        print(f"{name:22}{times}{row['step_ratio']:>8.3f}{row['fw_bw_ratio']:>8.3f}")
     print(json.dumps({"device": str(device()), "torch": torch.__version__, "settings": found}))
 
 

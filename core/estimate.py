@@ -16,14 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from core.attacks.shadows import reference_stages, workers
+from core.config import configs_in
 from core.data.facts import Facts, facts
+from core.defenses import Objective, ObjectiveBase
 from core.experiment import Experiment, plan
 from core.figures.numbers import seconds as in_words
+from core.importance.vulnerability import PVE
 from core.store import Stage, Store, read_json, write_json
 
-PVE_PASSES = 7 / 3
-"""Work of a PVE step relative to a plain one: the same again for the reference batch, and a third (forwards only)
-for the initial model on it."""
+WORK = {"pve": PVE.work} | {
+    kind.model_fields["kind"].default: kind.work for kind in configs_in(Objective) if issubclass(kind, ObjectiveBase)
+}
+"""Time of a step by kind of objective, in steps with cross-entropy."""
 ROUNDS, LONG_ENOUGH = 8, 1.0
 
 
@@ -68,7 +72,7 @@ def estimate(experiment: Experiment, store: Store) -> Estimate:
     if known is None:
         return Estimate(None, "nothing with this architecture and shape of records was timed on this machine yet")
     per_epoch, basis = known
-    parts = {stage.key: _epochs(stage) * per_epoch(_passes(stage)) for stage in missing.values()}
+    parts = {stage.key: _epochs(stage) * per_epoch(_work(stage.config["objective"])) for stage in missing.values()}
     pool = experiment.data.members + experiment.data.non_members
     for stage, count in references.items():
         # a reference model trains on half of the pool; the last round of processes takes as long as a full one
@@ -95,16 +99,20 @@ def missing_references(experiment: Experiment, store: Store) -> dict[Stage, int]
 
 def _pipeline(config: dict[str, Any], per_epoch: Callable[[float], float]) -> float:
     """Seconds of one reference model: plain training, or everything its defence trains."""
-    epochs, one = config["recipe"]["epochs"], per_epoch(1)
+    epochs, one = config["recipe"]["epochs"], per_epoch(_work(config["recipe"]["objective"]))
     defence = config.get("defence") or {}
-    if defence.get("kind") == "scratch":
-        return min(defence["epochs"] or epochs, defence["stop_after"] or epochs) * one
-    if not defence or defence["kind"] == "fine-tuning":
-        return (epochs + (defence["finetune"]["epochs"] if defence else 0)) * one
-    scoring = (config["importance"]["epochs"] or epochs) * per_epoch(PVE_PASSES)
+    if not defence:
+        return epochs * one
+    if defence["kind"] == "scratch":
+        trained = min(defence["epochs"] or epochs, defence["stop_after"] or epochs)
+        return trained * per_epoch(_work(defence["objective"]))
+    tuning = defence["finetune"]["epochs"] * per_epoch(_work(defence["finetune"]["objective"]))
+    if defence["kind"] == "fine-tuning":
+        return epochs * one + tuning
+    scoring = (config["importance"]["epochs"] or epochs) * per_epoch(PVE.work)
     trained = epochs * one if defence["base"] == "trained" else 0
     again = (defence["rounds"] - 1) * scoring
-    return scoring + trained + again + defence["rounds"] * defence["finetune"]["epochs"] * one
+    return scoring + trained + again + defence["rounds"] * tuning
 
 
 def measure(experiment: Experiment, store: Store) -> dict[str, Any]:
@@ -222,8 +230,9 @@ def _epochs(stage: Stage) -> int:
     return min(epochs, stage.config.get("stop_after") or epochs)
 
 
-def _passes(stage: Stage) -> float:
-    return PVE_PASSES if stage.config.get("objective", {}).get("kind") == "pve" else 1.0
+def _work(objective: dict[str, Any]) -> float:
+    """Time of a step with this objective, in steps with cross-entropy."""
+    return WORK[objective["kind"]]
 
 
 @lru_cache(maxsize=4096)
@@ -235,7 +244,7 @@ def _run(folder: Path) -> _Run | None:
         shape = tuple(read_json(data / "dataset.json")["shape"])
         members = read_json(data / "stage.json")["config"]["members"]
         config = record["config"]
-        passes = PVE_PASSES if config["objective"]["kind"] == "pve" else 1.0
+        passes = _work(config["objective"])
         work = config["recipe"]["epochs"] * members * passes
         return _Run(
             config["model"],

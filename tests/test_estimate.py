@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from core import estimate as module
-from core.estimate import PVE_PASSES, estimate, measure
+from core.estimate import estimate, measure
 from core.experiment import Experiment, parse, plan
+from core.importance.vulnerability import PVE
 from core.store import Store
 from core.training.recipes import suggested
 
@@ -52,13 +53,13 @@ def test_a_finished_run_gives_the_rate(store):
     pretend(store, parse(VALUE), "train", 2.0)  # 10 epochs × 100 members: 2 ms each
     other = parse(VALUE | {"seed": 1})
     found = estimate(other, store)
-    parts = {"train": 2.0, "vulnerability": 2.0 * PVE_PASSES, "defended": 1.0}
+    parts = {"train": 2.0, "vulnerability": 2.0 * PVE.work, "defended": 1.0}
     assert found.parts == pytest.approx(parts) and found.seconds == pytest.approx(sum(parts.values()))
     assert "one finished run" in found.basis and "2.0 s for 1 000 records" in found.basis
 
 
 def test_a_scoring_run_gives_the_same_rate_as_a_plain_one(store):
-    pretend(store, parse(VALUE), "vulnerability", 2.0 * PVE_PASSES)
+    pretend(store, parse(VALUE), "vulnerability", 2.0 * PVE.work)
     assert estimate(parse(VALUE | {"seed": 1}), store).parts["train"] == pytest.approx(2.0)
 
 

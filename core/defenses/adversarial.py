@@ -23,6 +23,7 @@ class AdversarialRegularisation(Objective):
     """
 
     title: ClassVar[str] = "Adversarial regularisation"
+    work: ClassVar[float] = 5.0
     kind: Literal["adversarial"] = "adversarial"
     lam: float = Field(1.0, ge=0, le=100)
     """Weight λ of the attack's gain; 0 is cross-entropy. Public code: CIFAR-10 and CIFAR-100 6 or 1, Purchase 3,

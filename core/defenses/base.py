@@ -58,6 +58,8 @@ class Objective(Config):
     """Base of all objectives."""
 
     title: ClassVar[str] = ""
+    work: ClassVar[float] = 1.0
+    """Time of a training step in units of one with cross-entropy, roughly; estimates of cost use it."""
     kind: str
 
     def check(self, model: Config) -> str | None:

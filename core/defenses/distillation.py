@@ -25,6 +25,7 @@ class Distillation(Objective):
     """
 
     title: ClassVar[str] = "Knowledge distillation"
+    work: ClassVar[float] = 2.0
     kind: Literal["distillation"] = "distillation"
     on: Literal["reference", "members"] = "reference"
     """Records whose soft labels are learned: the reference set (DMP), or the members (self-distillation)."""

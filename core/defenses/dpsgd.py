@@ -36,6 +36,7 @@ class DPSGD(Objective):
     """
 
     title: ClassVar[str] = "DP-SGD"
+    work: ClassVar[float] = 4.0
     kind: Literal["dpsgd"] = "dpsgd"
     target_epsilon: float | None = Field(8.0, gt=0, le=1e6)
     """ε to reach at the end of training; the noise follows from it. Empty: σ decides."""

@@ -26,6 +26,7 @@ class PAST(Objective):
     """
 
     title: ClassVar[str] = "Privacy-aware sparsity tuning (PAST)"
+    work: ClassVar[float] = 3.0
     kind: Literal["past"] = "past"
     lam: float = Field(0.01, ge=0, le=1)
     """Weight λ of the penalty; 0 is cross-entropy. The default is ours, the authors' values are not public."""
