@@ -78,6 +78,8 @@ class AuditConfig(Config):
     """γ of RMIA: how much likelier than under a population record the record must be to count."""
     rmia_a: float | None = Field(None, ge=0, le=1)
     """a of offline RMIA: how far members raise a record's probability; empty: tuned on the references."""
+    shadow_nn_inputs: Literal["posteriors", "top3", "posteriors_label"] = "posteriors_label"
+    """What the shadow network sees: all posteriors, the three highest, or all with the label."""
     class_conditional: bool = False
     """Threshold attacks compare a record with known non-members (the population set) of its own class."""
     gradient_records: int = Field(1000, ge=0, le=1_000_000)
@@ -187,6 +189,7 @@ def _parameters(kind: type[Attack], config: AuditConfig) -> dict[str, Any]:
         "class_conditional": config.class_conditional,
         "variance": config.lira_variance,
         "gamma": config.rmia_gamma,
+        "inputs": config.shadow_nn_inputs,
         "a": config.rmia_a,
     }
     return {name: value for name, value in offered.items() if name in kind.model_fields}

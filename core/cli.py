@@ -18,11 +18,11 @@ from core.config import BadInput, Config, fields, merge, nested
 from core.experiment import Experiment, run
 from core.experiment import parse as validated
 from core.jobs import run_job
-from core.presets import PRESETS
+from core.presets import PRESETS, ready
 from core.progress import Cancelled, Progress, TerminalProgress
 from core.report import sweep_text, text
 from core.store import Store, read_json
-from core.sweep import Sweep, parse_sweep, results, run_sweep
+from core.sweep import Sweep, parse_sweep, results, run_sweep, values_of
 
 EXAMPLE = "python -m core run --data.members 400 --defence.fraction 0.01 --defence.finetune.objective.kind ce"
 SWEEP_EXAMPLE = "python -m core sweep --vary defence.fraction=0.01,0.03,0.1 --seeds 3"
@@ -71,15 +71,15 @@ def sweep_of(given: argparse.Namespace) -> Sweep:
         if given.preset not in PRESETS:
             raise BadInput(f"there is no preset {given.preset}: choose one of {', '.join(PRESETS)}")
         base = merge(merge(Experiment().model_dump(mode="json"), value.get("base") or {}), flags)
-        value = PRESETS[given.preset].make(validated(base), given.seeds or 1).model_dump(mode="json")
+        value = ready(given.preset, validated(base), 1 if given.seeds is None else given.seeds).model_dump(mode="json")
     elif flags:
         value["base"] = merge(value.get("base") or {}, flags)
     for item in given.vary:
         name, equals, values = item.partition("=")
         if not equals or not values:
             raise BadInput(f"--vary {item}: write FIELD=VALUE,VALUE, as in defence.fraction=0.01,0.05")
-        value.setdefault("vary", {})[name] = [_plain_value(part) for part in values.split(",")]
-    if given.seeds:
+        value.setdefault("vary", {})[name] = values_of(values)
+    if given.seeds is not None:
         value["seeds"] = given.seeds
     if not (value.get("vary") or value.get("points")):
         raise BadInput("nothing varies: give --preset, --vary FIELD=A,B or a JSON file with vary or points")
@@ -90,14 +90,6 @@ def _flags(given: argparse.Namespace) -> dict[str, Any]:
     """The experiment's fields given as flags, nested as in its JSON."""
     flags = {k[1:]: v for k, v in vars(given).items() if k.startswith(".") and v is not None}
     return nested({k: None if v is NONE else v for k, v in flags.items()})
-
-
-def _plain_value(text: str) -> Any:
-    """A number, true, false or null where it reads like one, else the text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _work(given: argparse.Namespace, store: Store, progress: Progress) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import types
 import typing
 from collections.abc import Iterator
@@ -41,6 +42,16 @@ def explain(error: ValidationError, model: type[Config] | None = None) -> str:
         problems.append(f"{where}: {text}{value}" if where else text)
     more = len(error.errors()) - len(problems)
     return "; ".join(problems) + (f"; and {more} more" if more > 0 else "")
+
+
+def whole_number(variable: str) -> int | None:
+    """The environment variable as a whole number from 1 up; None where it is not set."""
+    given = os.environ.get(variable)
+    if not given:
+        return None
+    if not given.isdecimal() or int(given) < 1:
+        raise BadInput(f"{variable} must be a whole number from 1 up (got {given!r})")
+    return int(given)
 
 
 def fields(model: type[Config], prefix: str = "") -> Iterator[tuple[str, str, FieldInfo, Any]]:

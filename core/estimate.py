@@ -245,7 +245,8 @@ def _run(folder: Path) -> _Run | None:
         members = read_json(data / "stage.json")["config"]["members"]
         config = record["config"]
         passes = _work(config["objective"])
-        work = config["recipe"]["epochs"] * members * passes
+        epochs = min(config["recipe"]["epochs"], config.get("stop_after") or math.inf)
+        work = epochs * members * passes
         return _Run(
             config["model"],
             shape,

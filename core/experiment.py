@@ -18,7 +18,7 @@ from core.config import BadInput, Config, explain
 from core.data import Data, Digits
 from core.data.config import TableParquet
 from core.defence import CWRF, Defence, FromScratch, objective_of, recipe_of
-from core.defenses import CrossEntropy, ObjectiveBase
+from core.defenses import DPSGD, CrossEntropy, ObjectiveBase
 from core.importance import ImportanceConfig, ScoreIndex
 from core.importance.vulnerability import PVE
 from core.models import ConvNet, Model
@@ -115,10 +115,20 @@ class Experiment(Config):
         for name, objective in (("train", self.train.objective), *((("defence", objective_of(d)),) if d else ())):
             if problem := objective.check(self.model):
                 raise ValueError(f"{name}: {problem}")
+            if isinstance(objective, DPSGD) and self.train.batch_size > self.data.members:
+                raise ValueError(
+                    f"{name}: DP-SGD draws every member with probability batch size / members, "
+                    f"and train.batch_size {self.train.batch_size} is more than data.members {self.data.members}"
+                )
+        if isinstance(d, FromScratch) and d.stop_after and d.stop_after >= (d.epochs or self.train.epochs):
+            raise ValueError(f"defence.stop_after {d.stop_after} is not before the last epoch: leave it empty")
         if isinstance(d, CWRF) and d.rewind_to == "early":
             epochs = self.train.epochs if d.base == "trained" else self.importance.epochs or self.train.epochs
             if d.base == "trained" and self.weights:
                 raise ValueError("an early epoch is known only of models trained here: set defence.base to pve")
+            own = self.train.objective
+            if d.base == "trained" and isinstance(own, DPSGD) and own.target_epsilon:
+                raise ValueError("a shorter run would get another σ for the same ε: give train.objective.sigma instead")
             if d.early_epoch >= epochs:
                 raise ValueError(f"defence.early_epoch {d.early_epoch} is not before the last of {epochs} epochs")
         if self.onion and not isinstance(d, CWRF):
@@ -175,7 +185,7 @@ def plan(experiment: Experiment) -> dict[str, Stage]:
         add("shadows", "shadows", {"pipeline": plain, **asked}, "data")
         references.append("shadows")
     audit = _plain(e.audit)
-    add("before", "audit", audit, "data", *references, model=trained)
+    add("before", "audit", audit | {"released": e.train.objective.released}, "data", *references, model=trained)
     d = e.defence
     if d:
         tuning = _recipe(recipe_of(e.train, d), objective_of(d)) | {"model": _plain(e.model), "seed": e.seed}
@@ -190,6 +200,7 @@ def plan(experiment: Experiment) -> dict[str, Stage]:
                 recipe, objective = (scoring, pve) if d.base == "pve" else (e.train, e.train.objective)
                 add_training("early", recipe, objective, d.early_epoch)
                 given["early"] = stages["early"]
+            # the early epoch is in the hash of the stage that trains up to it
             config = {"defence": _plain(d, "finetune", "rounds", "early_epoch"), **tuning}
             again = _recipe(scoring, pve) | {"model": _plain(e.model), "seed": e.seed, "mode": d.mode}
             inputs, undefended = ("data", "vulnerability", "scores"), base
@@ -199,18 +210,21 @@ def plan(experiment: Experiment) -> dict[str, Stage]:
                 base, given = done, given | {"previous": done}
             add("defended", "rewind", config, *inputs, base=base, ranked=ranked, **given)
             if e.onion:
-                add("onion_before", "rescore", again, "data", "vulnerability", model=undefended)
-                add("onion_after", "rescore", again, "data", "vulnerability", model=stages["defended"])
+                add("onion_before", "rescore", again, "data", "vulnerability", "defended", model=undefended)
+                add("onion_after", "rescore", again, "data", "vulnerability", "defended", model=stages["defended"])
                 add("onion", "onion", {}, "vulnerability", "onion_before", "onion_after", "defended")
         elif isinstance(d, FromScratch):
             add_training("defended", recipe_of(e.train, d), d.objective, d.stop_after)
         else:
             add("defended", "finetune", tuning, "data", trained=trained)
         if e.audit.shadows.models:
-            pipeline = plain | {"defence": _plain(d), "importance": _plain(e.importance)}
+            unused = ("early_epoch",) if isinstance(d, CWRF) and d.rewind_to != "early" else ()
+            scored = {"importance": _plain(e.importance)} if isinstance(d, CWRF) else {}
+            pipeline = plain | {"defence": _plain(d, *unused), **scored}
             add("shadows_defended", "shadows", {"pipeline": pipeline, **asked}, "data")
             references.append("shadows_defended")
-        add("after", "audit", audit, "data", *references, model=stages["defended"])
+        seen = {"released": objective_of(d).released}
+        add("after", "audit", audit | seen, "data", *references, model=stages["defended"])
     add("experiment", "experiment", _plain(e), *list(stages))
     return stages
 

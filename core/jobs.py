@@ -24,7 +24,7 @@ from typing import Any, Literal
 import psutil
 from filelock import FileLock, Timeout
 
-from core.config import BadInput
+from core.config import BadInput, whole_number
 from core.progress import Cancelled, JobProgress, Progress
 from core.store import Store, read_json, write_json
 
@@ -230,12 +230,7 @@ def listing(store: Store) -> list[JobStatus]:
 
 def slots() -> int:
     """How many jobs compute at a time: REWINDLAB_SLOTS, else one per GPU, else one per two cores."""
-    given = os.environ.get("REWINDLAB_SLOTS")
-    if given:
-        if not given.isdecimal() or int(given) < 1:
-            raise BadInput(f"REWINDLAB_SLOTS must be a whole number from 1 up (got {given!r})")
-        return int(given)
-    return len(_gpus()) or max(1, (os.cpu_count() or 1) // 2)
+    return whole_number("REWINDLAB_SLOTS") or len(_gpus()) or max(1, (os.cpu_count() or 1) // 2)
 
 
 def _folder(store: Store, key: str) -> Path:

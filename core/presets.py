@@ -9,7 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from core.defence import CWRF, objective_of
+from pydantic import ValidationError
+
+from core.config import BadInput, explain
+from core.defence import CWRF, FineTuning, FromScratch, objective_of
 from core.experiment import Experiment
 from core.sweep import Label, Sweep, SweepPoint
 
@@ -28,6 +31,7 @@ RIVALS: dict[str, Rival] = {
     "RelaxLoss": Rival({"kind": "relaxloss", "variant": "flatten-all"}, "alpha", (0.2, 0.5, 1.0)),
     "RelaxLoss as published": Rival({"kind": "relaxloss", "variant": "official"}, "alpha", (0.2, 0.5, 1.0)),
     "HAMP": Rival({"kind": "hamp", "test_time": True}, "gamma", (0.5, 0.8, 0.95)),
+    "HAMP's training alone": Rival({"kind": "hamp"}, "gamma", (0.5, 0.8, 0.95)),
     "CCL": Rival({"kind": "ccl"}, "alpha", (0.75, 0.5, 0.25)),
     "CRL": Rival({"kind": "crl"}, "alpha", (0.2, 0.5, 1.0)),
     "PAST": Rival({"kind": "past"}, "lam", (0.005, 0.01, 0.02)),
@@ -42,8 +46,6 @@ RIVALS: dict[str, Rival] = {
 FRACTIONS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
 LAMBDAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 CE = {"kind": "ce"}
-NOTHING = {"fraction": 1e-12}
-"""A rewind of no weight at all."""
 MODES = {"A3": "A3: CWRF", "A2": "A2: only the rewound weights are tuned", "A1": "A1: the weights are removed"}
 
 
@@ -54,10 +56,12 @@ def ablation(experiment: Experiment, seeds: int = 1) -> Sweep:
         *(_point(_rewound(experiment, mode=mode, finetune=tuned), method=words) for mode, words in MODES.items()),
         _point(_rewound(experiment, finetune=tuned, base="trained"), method="A3 from the trained model"),
         _point({"defence": {"kind": "fine-tuning", "finetune": tuned}}, method="fine-tuning alone, nothing rewound"),
-        _point({"defence": {"kind": "scratch", "objective": objective}}, method="the objective from scratch"),
+        _point({"defence": _scratch(objective)}, method="the objective from scratch"),
     ]
     # the base of the rewind is often the scoring run: the same start with nothing rewound tells its part
-    points.insert(4, _point(_rewound(experiment, finetune=tuned, **NOTHING), method="fine-tuning of A3's base alone"))
+    points.insert(
+        4, _point(_rewound(experiment, finetune=tuned, **_nothing(experiment)), method="fine-tuning of A3's base alone")
+    )
     return _sweep("ablation", experiment, points, seeds)
 
 
@@ -129,7 +133,7 @@ def selection(experiment: Experiment, seeds: int = 1) -> Sweep:
     }
     points = [_point(_rewound(experiment, selection=rule), method=name, rule=name) for name, rule in rules.items()]
     # from the same weights: the trained model would change two things at once
-    nothing = _rewound(experiment, **NOTHING)
+    nothing = _rewound(experiment, **_nothing(experiment))
     return _sweep("selection", experiment, [*points, _point(nothing, method="nothing rewound", rule="nothing")], seeds)
 
 
@@ -171,6 +175,15 @@ PRESETS: dict[str, Preset] = {
 }
 """By name, in the order a page shows them."""
 
+
+def ready(name: str, experiment: Experiment, seeds: int) -> Sweep:
+    """A preset around an experiment. Raises BadInput for too many points or seeds."""
+    try:
+        return PRESETS[name].make(experiment, seeds)
+    except ValidationError as error:
+        raise BadInput(explain(error, Sweep)) from error
+
+
 HOW: tuple[tuple[str, str, str], ...] = (
     ("scratch", "from scratch", "{}"),
     ("fine-tuning", "fine-tuning", "{}, fine-tuned"),
@@ -190,8 +203,14 @@ def _point(changes: dict[str, Any], **label: str | float) -> SweepPoint:
 
 def _rewound(experiment: Experiment, **changes: Any) -> dict[str, Any]:
     """The experiment's own CWRF, or the default one, with these fields changed."""
-    base = {} if experiment.defence and experiment.defence.kind == "cwrf" else {"kind": "cwrf"}
-    return {"defence": {**base, **changes}}
+    own = experiment.defence if isinstance(experiment.defence, CWRF) else CWRF()
+    return {"defence": own.model_dump(mode="json") | changes}
+
+
+def _nothing(experiment: Experiment) -> dict[str, Any]:
+    """A rewind of no weight at all."""
+    own = experiment.defence if isinstance(experiment.defence, CWRF) else CWRF()
+    return {"fraction": 1e-12, "layer_fractions": dict.fromkeys(own.layer_fractions, 0.0)}
 
 
 def _with(
@@ -204,11 +223,13 @@ def _with(
         rival = RIVALS[name]
         objective = {**rival.settings, rival.strength: strength or rival.strengths[len(rival.strengths) // 2]}
         own = objective_of(experiment.defence).model_dump(mode="json") if experiment.defence else {}
-        if strength is None and own.get("kind") == rival.settings["kind"]:
+        if strength is None and own.get("kind") == rival.settings["kind"] and own[rival.strength] is not None:
             objective[rival.strength] = own[rival.strength]  # tuned for these data already
+    # whole dumps: nothing of the experiment's own objective may stay in one rival and not in another
+    objective = FineTuning.model_validate({"finetune": {"objective": objective}}).finetune.objective.model_dump()
     tuned = _tuned(experiment, objective)
     if kind == "scratch":
-        out: dict[str, Any] = {"defence": {"kind": "scratch", "objective": objective}}
+        out: dict[str, Any] = {"defence": _scratch(objective)}
     elif kind == "fine-tuning":
         out = {"defence": {"kind": "fine-tuning", "finetune": tuned}}
     else:
@@ -226,4 +247,8 @@ def _tuned(experiment: Experiment, objective: dict[str, Any]) -> dict[str, Any]:
 
 def _stopped(experiment: Experiment, share: float) -> dict[str, Any]:
     epochs = max(1, round(share * experiment.train.epochs))
-    return {"defence": {"kind": "scratch", "objective": CE, "stop_after": epochs}}
+    return {"defence": _scratch(CE) | {"stop_after": epochs if epochs < experiment.train.epochs else None}}
+
+
+def _scratch(objective: dict[str, Any]) -> dict[str, Any]:
+    return FromScratch.model_validate({"objective": objective}).model_dump(mode="json")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 def text(summary: dict[str, Any]) -> str:
     """Lines of before against after, with intervals, and the paired test of each attack."""
+    from core.defenses.dpsgd import shown
     from core.figures import numbers as n
 
     before, after = summary["before"], summary["after"]
@@ -18,6 +19,10 @@ def text(summary: dict[str, Any]) -> str:
     head += f", {n.count(weights['count'])} weights"
     if after:
         head += f", {n.count(weights['rewound'])} rewound"
+    guarantees = []
+    for when, side in (("before", before), ("after", after)):
+        if side and side["privacy"]:
+            guarantees.append(f"DP-SGD, {when}: {shown(side['privacy'])}; it covers the {side['privacy']['covers']}")
     pearson = ", ".join(f"{kind} {n.correlation(value)}" for kind, value in weights["pearson"].items())
     rows: list[tuple[str, ...]] = [("", "before", "after", "after − before")]
     for name, words in (("train", "accuracy on members"), ("test", "accuracy on non-members")):
@@ -37,7 +42,7 @@ def text(summary: dict[str, Any]) -> str:
         rows.append((f"  TPR at 1 % FPR, {found['members']} + {found['non_members']} records", *cells, ""))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([head, f"learnability against vulnerability, Pearson: {pearson}", "", *lines, ""])
+    return "\n".join([head, f"learnability against vulnerability, Pearson: {pearson}", *guarantees, "", *lines, ""])
 
 
 def sweep_text(rows: pd.DataFrame, write: str = "plain") -> str:
@@ -53,7 +58,7 @@ def sweep_text(rows: pd.DataFrame, write: str = "plain") -> str:
         cells = []
         for name, wording in (("test_accuracy", n.accuracy), ("auc", n.auc), ("tpr_01", n.accuracy)):
             if len(part) > 1:
-                found = mean_interval(part[name].tolist())
+                found = mean_interval(part[name].tolist(), low=0.0, high=1.0)
                 cells.append(wording(found.value, found.low, found.high))
             else:
                 cells.append(wording(*part[[name, f"{name}_low", f"{name}_high"]].iloc[0]))

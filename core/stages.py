@@ -135,7 +135,9 @@ def rescore(b: Build, e: Experiment, key: str) -> None:
     model, anchor = (make(e.model, dataset.shape, len(dataset.classes)) for _ in range(2))
     anchor.load_state_dict(checkpoints.read(b.inputs["vulnerability"] / "initial.safetensors"))
     folder, recipe = b.inputs["model"], _recipe(b)
-    held = _masks(folder, model) if (folder / "masks.safetensors").is_file() and b.config["mode"] != "A2" else None
+    # of the onion's control the same weights are held, so that only their values tell the two apart
+    rewound = b.inputs.get("defended", folder)
+    held = None if b.config["mode"] == "A2" else _masks(rewound, model)
     done = rescore_pipeline(
         model,
         _records(dataset),
@@ -186,7 +188,8 @@ def preview(b: Build, e: Experiment, key: str) -> None:
     dataset = Dataset.read(b.inputs["data"])
     model, rewound = _rewound(b, e, dataset)
     model.load_state_dict(rewound.state)
-    records, signals = _signals(model, dataset)
+    assert e.defence
+    records, signals = _signals(objective_of(e.defence).release(model), dataset)
     quick = audits.AuditConfig(attacks=("loss",), gradient_records=0)
     found = audits.audit(
         records=records, signals=signals, gradients=np.empty((len(records), 0)), regions=[], config=quick
@@ -350,7 +353,9 @@ def _save_states(
     if done.scores:
         save_arrays(done.scores, b.folder / "scores.safetensors")
     if done.privacy:
-        write_json(b.folder / "privacy.json", done.privacy)
+        # of a fine-tuning the guarantee does not cover what its starting weights had seen
+        covers = "fine-tuning" if {"base", "trained"} & set(b.inputs) else "training"
+        write_json(b.folder / "privacy.json", done.privacy | {"covers": covers})
     if path and (losses := path.arrays()):
         save_arrays(losses, b.folder / TRAJECTORY)
 

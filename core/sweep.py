@@ -6,7 +6,9 @@ results of its experiments, so finished points show at once, survive everything,
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import math
 import os
 from collections import Counter
@@ -23,12 +25,15 @@ from core.config import BadInput, Config, explain, merge, nested
 from core.defence import named
 from core.experiment import Experiment, parse, plan, run
 from core.progress import Progress
-from core.store import Stage, Store, digest, read_json
+from core.store import Stage, Store, digest, read_json, write_json
 
 MOST = 500
 """Points of one sweep; more are refused before anything runs."""
 
 Label = dict[str, str | int | float]
+
+SAID = ("defence", "defence.kind", "defence.mode", "defence.objective.kind", "defence.finetune.objective.kind")
+"""Fields that the name of a point's method tells already."""
 
 
 class SweepPoint(Config):
@@ -84,6 +89,21 @@ class Point:
     experiment: Experiment
 
 
+def values_of(text: str) -> list[Any]:
+    """The values in "0.1, 0.2", "A2,A3", "none,5" or "[8,16],[16]": numbers, true, false and lists as in JSON."""
+    try:
+        return json.loads(f"[{text}]")
+    except ValueError:
+        return [_value(part.strip()) for part in text.split(",") if part.strip()]
+
+
+def _value(text: str) -> Any:
+    try:
+        return None if text.lower() == "none" else json.loads(text)
+    except ValueError:
+        return text
+
+
 def parse_sweep(value: dict[str, Any]) -> Sweep:
     """A validated sweep, its points too; BadInput with one line that names the point and the field."""
     try:
@@ -106,23 +126,24 @@ def points(sweep: Sweep) -> list[Point]:
             value = base
             for change in (point.changes | varied).items():
                 value = merge(value, nested(dict([change])))
+            words = ", ".join(f"{name} {given}" for name, given in (point.label | varied).items())
+            try:
+                first = parse(value)
+            except BadInput as error:
+                raise BadInput(f"point {words or len(found)}: {error}") from error
+            label = point.label | _label(varied if point.label else point.changes | varied, point.label, first.defence)
             for seed in range(sweep.seeds):
-                seeded = merge(value, {"seed": value["seed"] + seed, "data": {"seed": value["data"]["seed"] + seed}})
-                try:
-                    experiment = parse(seeded)
-                except BadInput as error:
-                    words = ", ".join(f"{name} {given}" for name, given in (point.label | varied).items())
-                    raise BadInput(f"point {words or len(found)}: {error}") from error
-                label = point.label | _label(varied, point.label, experiment.defence)
-                found.append(Point(label, experiment.seed, experiment))
+                data = first.data.model_copy(update={"seed": first.data.seed + seed})
+                found.append(
+                    Point(label, first.seed + seed, first.model_copy(update={"seed": first.seed + seed, "data": data}))
+                )
     return found
 
 
 def _label(varied: dict[str, Any], given: Label, defence: Any) -> Label:
     """Method and strength of a grid point: the first field that takes numbers runs along the line."""
     numbers = [name for name, v in varied.items() if isinstance(v, int | float) and not isinstance(v, bool)]
-    said = ("defence.mode", "kind")  # `named` says them already
-    words = [f"{name} {value}" for name, value in varied.items() if name not in numbers[:1] and not name.endswith(said)]
+    words = [f"{name} {value}" for name, value in varied.items() if name not in (*numbers[:1], *SAID)]
     label: Label = {name: v if isinstance(v, str | int | float) else str(v) for name, v in varied.items()}
     label["method"] = ", ".join([str(given.get("method", named(defence))), *words])
     return label | ({"strength": float(varied[numbers[0]])} if numbers else {})
@@ -136,6 +157,7 @@ def run_sweep(sweep: Sweep, store: Store, progress: Progress) -> None:
     from core.parallel import fan_out
 
     every = points(sweep)
+    remember(store, sweep)
     progress.plan(["shared", "points"])
     _shared(every, store, progress)
     tasks = [(str(store.root), point.experiment.model_dump(mode="json")) for point in every]
@@ -180,17 +202,26 @@ def _shared(every: list[Point], store: Store, progress: Progress) -> None:
         ]
         cluster = os.environ.get("REWINDLAB_CLUSTER", "")
         count = total - len(todo)
-        progress.update("shared", count, total, f"{count} of {total} results that several points need")
-        for error in fan_out(_stage, tasks, cluster=cluster, workers=workers(), check=progress.check):
-            if error:
-                raise BadInput(f"what several points need cannot be computed: {error}")
+        progress.update("shared", count, total, f"{count} of {total} results that several experiments share")
+        for _ in fan_out(_stage, tasks, cluster=cluster, workers=workers(), check=progress.check):
             count += 1
-            progress.update("shared", count, total, f"{count} of {total} results that several points need")
+            progress.update("shared", count, total, f"{count} of {total} results that several experiments share")
         for stage, _, _ in alone:
-            store.ensure(stage, _Checked(progress))
+            with contextlib.suppress(BadInput):
+                store.ensure(stage, _Checked(progress))
         for stage, _, _ in ready:
             todo.pop(stage.folder)
+        # what cannot be computed is told by the points that need it; the others go on
+        lost = {stage.folder for stage, _, _ in ready if store.find(stage) is None}
+        while lost:
+            todo = {name: item for name, item in todo.items() if name not in lost}
+            lost = {n for n, item in todo.items() if any(_missing(i, todo, store) for i in item[0].inputs.values())}
     progress.stage("shared", "done")
+
+
+def _missing(stage: Stage, todo: dict[str, Any], store: Store) -> bool:
+    """Neither there nor to come."""
+    return stage.folder not in todo and store.find(stage) is None
 
 
 class _Checked(Progress):
@@ -236,7 +267,8 @@ def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
     (guarantee of DP-SGD, nan: none), experiment (hash), adaptive.
     """
     rows: list[dict[str, Any]] = []
-    undefended: set[str] = set()
+    undefended: dict[str, str] = {}
+    plainly: dict[str, str] = {}
     for point in points(sweep):
         folder = store.root / f"experiment-{point.experiment.hash}"
         if not (folder / "stage.json").is_file():
@@ -245,8 +277,8 @@ def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
         name = attack or point.experiment.audit.attacks[0]
         common = {"seed": point.seed, "experiment": point.experiment.hash}
         if stages["before"] not in undefended:
-            undefended.add(stages["before"])
-            base = {"method": _baseline(point.experiment), "strength": math.nan}
+            undefended[stages["before"]] = _baseline(point, plainly)
+            base = {"method": undefended[stages["before"]], "strength": math.nan}
             rows.append({**base, **common, **_measured(store, stages["before"], summary["before"], name)})
         side = "after" if "after" in stages else "before"
         label = {"strength": math.nan, **point.label}
@@ -254,20 +286,37 @@ def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["method", "strength", "seed", "test_accuracy", "auc"])
 
 
-def _baseline(experiment: Experiment) -> str:
-    """The undefended model's name; with group norm it is another one, the baseline of DP-SGD."""
-    return "none, group norm" if getattr(experiment.model, "norm", "batch") == "group" else "none"
+def _baseline(point: Point, known: dict[str, str]) -> str:
+    """The undefended model's name: "none", and where points train differently, what tells the others from the first."""
+    e = point.experiment
+    signature = digest([e.model.model_dump(mode="json"), e.train.model_dump(mode="json"), _seedless(e.data)])
+    if signature not in known:
+        norm = "group norm" if getattr(e.model, "norm", "batch") == "group" else ""
+        fields = ("model.", "train.", "data.")
+        words = [norm] * bool(norm) + [f"{k} {v}" for k, v in point.label.items() if k.startswith(fields)]
+        name = "none" if not known and not words else f"none, {', '.join(words) or len(known) + 1}"
+        known[signature] = name
+    return known[signature]
+
+
+def _seedless(data: Any) -> dict[str, Any]:
+    return {name: value for name, value in data.model_dump(mode="json").items() if name != "seed"}
 
 
 def _measured(store: Store, audit: str, side: dict[str, Any], attack: str) -> dict[str, Any]:
     table = pd.read_parquet(store.root / audit / "attacks.parquet")
-    row = table[(table["attack"] == attack) & (table["group"] == "all")].iloc[0]
+    found = table[(table["attack"] == attack) & (table["group"] == "all")].to_dict("records")
+    row = found[0] if found else {"adaptive": ""}  # not every point needs to have run it
     out = {f"test_accuracy{end}": side[f"test_accuracy{end}"] for end in ("", "_low", "_high")}
     out |= {"train_accuracy": side["train_accuracy"], "train_loss": side["train_loss"], "test_loss": side["test_loss"]}
     for name in ("auc", "tpr_01", "epsilon"):
         out |= {f"{name}{end}": row.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")}
     out["adaptive"] = row["adaptive"]
-    out["dp_epsilon"] = (side.get("privacy") or {}).get("epsilon") or math.nan
+    privacy = side.get("privacy") or {}
+    # after a fine-tuning ε says nothing of the model as a whole
+    covers = privacy.get("covers") == "training"
+    out["dp_epsilon"] = privacy["epsilon"] if covers and privacy["epsilon"] is not None else math.nan
+    out["dp_delta"] = privacy["delta"] if covers else math.nan
     return out
 
 
@@ -275,19 +324,36 @@ def submit(store: Store, sweep: Sweep) -> str:
     """Start the sweep as a job, or find it running; its key."""
     from core import jobs
 
+    remember(store, sweep)
     jobs.submit(store, sweep.model_dump(mode="json"), sweep.hash, "sweep")
     return sweep.hash
 
 
+def remember(store: Store, sweep: Sweep) -> None:
+    """Note in the store that the sweep was started, and which experiments are there only because of it."""
+    file = store.root / "sweeps" / f"{sweep.hash}.json"
+    file.parent.mkdir(exist_ok=True)
+    new = [point.experiment for point in points(sweep)]
+    hashes = read_json(file)["experiments"] if file.is_file() else [e.hash for e in new if not finished(store, e)]
+    write_json(file, {"sweep": sweep.model_dump(mode="json"), "experiments": hashes})
+
+
 def sweeps(store: Store) -> list[tuple[str, Sweep]]:
     """All sweeps ever started on this store, the latest first; those this version cannot read are left out."""
-    from core import jobs
-
     found = []
-    for job in jobs.listing(store):
-        if job.kind == "sweep":
-            try:
-                found.append((job.key, Sweep.model_validate(job.config)))
-            except (ValidationError, FileNotFoundError, ValueError):
-                continue
+    for file, noted in _noted(store):
+        try:
+            found.append((file.stem, Sweep.model_validate(noted["sweep"])))
+        except ValidationError:
+            continue
     return found
+
+
+def in_sweeps(store: Store) -> set[str]:
+    """Hashes of the experiments that are there only as points of a sweep: lists of experiments put them last."""
+    return {key for _, noted in _noted(store) for key in noted["experiments"]}
+
+
+def _noted(store: Store) -> list[tuple[Path, dict[str, Any]]]:
+    files = sorted((store.root / "sweeps").glob("*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    return [(file, read_json(file)) for file in files]

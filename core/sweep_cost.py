@@ -28,7 +28,8 @@ def sweep_estimate(experiments: Sequence[Experiment], store: Store) -> Estimate:
             continue
         stages = plan(experiment) if found.parts else {}
         for key, part in found.parts.items():
-            seconds[stages[key].folder] = part
+            # reference models fan out by themselves, their estimate is divided already
+            seconds[stages[key].folder] = part * (workers() if stages[key].kind == "shadows" else 1)
             needed[stages[key].folder] += 1
         basis = found.basis if found.parts or not basis else basis
     if unknown == len(experiments):

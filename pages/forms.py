@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -40,6 +41,18 @@ _SPELLED = {
     "rmia_a": "RMIA a",
 }
 
+_OPTIONS: dict[str, dict[Any, str]] = {
+    "selection": {
+        "pve": "vulnerability (PVE)",
+        "magnitude": "size of the weight",
+        "random": "chance",
+        "past": "PAST γ",
+    },
+    "rewind_to": {"initial": "initial values", "early": "an early epoch", "fresh": "new random values"},
+    "base": {"pve": "the scoring run (PVE)", "trained": "the trained model"},
+    "mode": {"A3": "A3: freeze, tune the rest", "A2": "A2: tune only these", "A1": "A1: set to zero"},
+}
+"""Values of a choice that need words, by field."""
 
 M = TypeVar("M", bound=Config)
 
@@ -225,13 +238,14 @@ def _single(name: str, field: FieldInfo, start: Any, place: _Place) -> Any:
     kind, optional = _unwrap(field.annotation)
     label, about = field.title or words(name), field.description
     origin, args = typing.get_origin(kind), typing.get_args(kind)
+    spelled = partial(_option, field=name)
     if origin is Literal or (kind is bool and optional):
         options = [*([None] if optional else []), *(args or (True, False))]
         return _remembered(
             place,
             name,
             start if start in options else options[0],
-            lambda k: st.selectbox(label, options, format_func=_option, key=k, help=about, width=WIDTH),
+            lambda k: st.selectbox(label, options, format_func=spelled, key=k, help=about, width=WIDTH),
             field,
         )
     if kind is bool:
@@ -319,8 +333,10 @@ def _read(text: str, item: Any) -> Any:
         return text
 
 
-def _option(value: Any) -> str:
+def _option(value: Any, field: str = "") -> str:
     named = {None: "not set", True: "yes", False: "no"}
+    if value in _OPTIONS.get(field, {}):
+        return _OPTIONS[field][value]
     return named[value] if value is None or isinstance(value, bool) else str(value)
 
 

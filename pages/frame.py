@@ -17,12 +17,13 @@ from plotly.graph_objects import Figure
 
 from core import jobs
 from core.config import BadInput
-from core.defence import CWRF, FromScratch, named
+from core.defence import CWRF, named
 from core.defenses.dpsgd import shown
 from core.experiment import Experiment, config_of, plan, title
 from core.figures.layout import CONFIG, caption_of
 from core.figures.numbers import count, fraction, seconds
 from core.store import Store, read_json
+from core.sweep import in_sweeps
 
 SHARED = ("fraction", "regions")
 """Choices that pages share about one experiment; another experiment starts with its own."""
@@ -83,7 +84,8 @@ class Current:
 
     def table(self, stage: str, name: str) -> pd.DataFrame:
         """A Parquet table of a finished stage; results never change, so it is read once."""
-        return _table(str(self.folders[stage] / f"{name}.parquet"))
+        # a shallow copy: pandas copies what a page changes (copy-on-write), so nobody changes what others see
+        return _table(str(self.folders[stage] / f"{name}.parquet")).copy(deep=False)
 
     def values(self, stage: str, name: str) -> dict[str, Any]:
         """A JSON file of a finished stage."""
@@ -96,7 +98,7 @@ def open_store() -> Store:
     return Store()
 
 
-@st.cache_data(max_entries=200, show_spinner=False)
+@st.cache_resource(max_entries=200, show_spinner=False)
 def _table(path: str) -> pd.DataFrame:
     return pd.read_parquet(path)
 
@@ -265,7 +267,7 @@ def guarantees(now: Current, summary: dict[str, Any]) -> None:
     for when in ("before", "after"):
         given = (summary[when] or {}).get("privacy")
         if given:
-            alone = when == "after" and not isinstance(now.config.defence, FromScratch)
+            alone = given.get("covers") == "fine-tuning"
             limit = " This bounds what the fine-tuning alone gives away: its starting weights had seen the members."
             st.markdown(f"DP-SGD, {when}: **{shown(given)}**.{limit if alone else ''}")
 
@@ -279,12 +281,18 @@ def facts(now: Current) -> str:
     )
 
 
-def known(store: Store) -> list[str]:
-    """Hashes of all experiments of the store, begun or finished, the latest first."""
-    times = {job.key: job.submitted for job in jobs.listing(store) if job.kind == "run"}
+def known(store: Store, listed: list[jobs.JobStatus] | None = None) -> list[str]:
+    """Hashes of all experiments of the store, begun or finished, the latest first, those of sweeps behind the others.
+
+    listed: the store's jobs, if at hand.
+    """
+    times = {job.key: job.submitted for job in (jobs.listing(store) if listed is None else listed) if job.kind == "run"}
+    own = set(times)
     for path in store.root.glob("experiment-*"):
         times.setdefault(path.name.removeprefix("experiment-"), path.stat().st_mtime)
-    return sorted(times, key=lambda key: times[key], reverse=True)
+    # the hundreds of points of a sweep must not push out what a person asked for
+    last = in_sweeps(store) - own
+    return sorted(times, key=lambda key: (key not in last, times[key]), reverse=True)
 
 
 def _unknown(store: Store, key: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import pandas as pd
 import streamlit as st
 
 from core.experiment import Experiment
@@ -14,16 +15,15 @@ from pages.frame import Current
 from pages.once import once
 
 SIDES = {"vulnerability": "before", "onion_before": "control", "onion_after": "after"}
-CONTROL = "undefended model, scored again"
 
 
 def onion(now: Current) -> None:
     """Figures where the model was scored again, else a button that has it done."""
     st.subheader("Did the risk move?", anchor=False)
     st.markdown(
-        "Peel off one layer of an onion and there is another: once the most vulnerable weights are rewound, formerly "
-        "harmless ones may take their place. To see it, the defended model is scored again as it is, and so is the "
-        "undefended one, as a control."
+        "As in an onion, below the layer that was peeled off there may be another: harmless weights may take the place "
+        "of the rewound ones. To see it, the defended model is scored again. So is the undefended one, as a "
+        "**control**: scores change a little from one scoring to the next anyway."
     )
     if not now.config.onion:
         again = Experiment.model_validate({**now.config.model_dump(), "onion": True})
@@ -43,38 +43,50 @@ def onion(now: Current) -> None:
     curve = overlap[(overlap["old"] == "vulnerability") & ~overlap["free"]].assign(when=overlap["new"].map(SIDES))
     left, right = st.columns(2, gap="large")
     with left:
-        frame.draw(once(("onion-shares", now.key), partial(share_shift, shares, control=CONTROL)), "onion-shares")
+        frame.draw(once(("onion-shares", now.key), partial(share_shift, shares)), "onion-shares")
     with right:
-        frame.draw(once(("onion-overlap", now.key), partial(overlap_curve, curve, control=CONTROL)), "onion-overlap")
+        frame.draw(once(("onion-overlap", now.key), partial(overlap_curve, curve)), "onion-overlap")
     held = {kind: float(layers[f"{kind}_rewound"].sum()) for kind in ("vulnerability", "onion_before", "onion_after")}
     share = layers["rewound"].sum() / layers["count"].sum()
-    quiet = "quiet" if held["onion_after"] < held["onion_before"] / 2 else "not quiet"
+    quiet = held["onion_after"] < held["onion_before"] / 2
+    st.markdown("**What to notice**")
     st.markdown(
-        f"**What to notice.** The rewound weights, {n.fraction(share)} of all, carried "
-        f"{n.fraction(held['vulnerability'])} of the vulnerability when they were chosen. Scored again, they carry "
-        f"{n.fraction(held['onion_before'])} in the undefended model and {n.fraction(held['onion_after'])} in the "
-        f"defended one: held at their rewound values they are {quiet}. " + _moved(overlap)
+        f"- **The rewound weights**, {n.fraction(share)} of all, carried {n.fraction(held['vulnerability'])} of the "
+        f"vulnerability in the first scoring. Scored again, they carry {n.fraction(held['onion_after'])} of it in the "
+        f"defended model and {n.fraction(held['onion_before'])} in the control: the rewind "
+        f"{'has silenced them' if quiet else 'has not silenced them'}.\n" + _moved(overlap)
     )
     with st.expander("Numbers per layer, and how this is measured"):
-        st.dataframe(layers, hide_index=True)
+        st.dataframe(_per_layer(layers), hide_index=True)
         st.markdown(
-            "Scoring again means that vulnerability estimation goes on from the finished weights for as many epochs "
-            "as at first, the reference records still being held at the predictions of the initial weights, and "
-            "$|g\\cdot w|$ is summed anew; rewound weights do not move meanwhile. Shares are of the total over the "
-            "network, because the totals themselves fall once a model is trained. A second round "
-            "(Rewind, *Rounds*) rewinds the new top as well."
+            "To score a model again, vulnerability estimation goes on from its finished weights for as many epochs as "
+            "at first, and $|g\\cdot w|$ is summed anew. The reference records are still held at the predictions of "
+            "the initial weights, and rewound weights do not move. Shares are of the network's total, because the "
+            "totals fall once a model is trained. All this is one model: it has no interval. To rewind the new top as "
+            "well, set *Rounds* to 2 under *Which weights, where they go, and single layers* above."
         )
 
 
-def _moved(overlap) -> str:
+def _moved(overlap: pd.DataFrame) -> str:
     """Whether the free weights' ranking changed more by the defence than by scoring again."""
     free = overlap[overlap["free"] & (overlap["fraction"] == 0.05)]
     if free.empty:
         return ""
     by = {(row["old"], row["new"]): row["overlap"] for row in free.to_dict("records")}
     control, defended = by["vulnerability", "onion_before"], by["onion_before", "onion_after"]
+    more = "more" if defended < control else "no more"
     return (
-        f"Among the weights left free, the top 5 % of the undefended and of the defended model share "
-        f"{n.fraction(defended)}; scoring the undefended model again already changes its top 5 % down to "
-        f"{n.fraction(control)} (chance: {n.fraction(float(free['chance'].iloc[0]))})."
+        f"- **The free weights**: of their top 5 % in the control, {n.fraction(defended)} are in the top 5 % of the "
+        f"defended model too. Scoring twice keeps {n.fraction(control)}, chance would keep "
+        f"{n.fraction(float(free['chance'].iloc[0]))}: the defence has changed their order {more} than scoring does."
     )
+
+
+def _per_layer(layers: pd.DataFrame) -> pd.DataFrame:
+    """Shares of every layer, and of its rewound weights, in words."""
+    columns = {"name": "layer", "region": "region", "count": "weights", "rewound": "rewound"}
+    out = layers[list(columns)].rename(columns=columns)
+    for kind, when in SIDES.items():
+        out[f"share {when}"] = layers[kind].map(n.fraction)
+        out[f"of it rewound, {when}"] = layers[f"{kind}_rewound"].map(n.fraction)
+    return out

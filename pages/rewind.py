@@ -24,7 +24,7 @@ from pages.onion import onion
 
 KINDS: dict[str, Any] = {"cwrf": CWRF, "fine-tuning": FineTuning, "scratch": FromScratch}
 BUTTONS = {CWRF: "Rewind and fine-tune", FineTuning: "Fine-tune", FromScratch: "Train from scratch"}
-DRAWN = ("kind", "selection", "ranking", "base", "mode", "rewind_to", "early_epoch", "rounds")
+DRAWN = ("selection", "ranking", "base", "mode", "rewind_to", "rounds")
 
 frame.header(
     "Rewind",
@@ -69,8 +69,10 @@ def rewinding(now: Current, layers: pd.DataFrame) -> CWRF | None:
         st.session_state["regions"] = regions
     with st.expander(f"Fine-tuning: {own.finetune.epochs} epochs of {own.finetune.objective.title}"):
         tuning = forms.form(Finetune, own.finetune, key=f"tune/{now.key}")
-    with st.expander("Ranking, mode and single layers"):
+    with st.expander("Which weights, where they go, and single layers"):
         given = forms.form(CWRF, own, key=f"rewind/{now.key}", only=DRAWN)
+        if given["rewind_to"] == "early":
+            given |= forms.form(CWRF, given, key=f"rewind/{now.key}", only=("early_epoch",))
         kinds = list(dict.fromkeys(layers["type"]))
         given["exclude"] = st.multiselect(
             "Never rewind",
@@ -93,6 +95,7 @@ def overrides(now: Current, layers: pd.DataFrame, own: CWRF) -> dict[str, float]
         hide_index=True,
         disabled=["name", "region", "type", "count"],
         height=220,
+        placeholder="",
         key=f"rewind-layers-{now.key}",
         column_config={
             "name": "layer",

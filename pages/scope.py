@@ -39,7 +39,7 @@ def fraction_slider(now: Current, page: str) -> float:
         st.session_state["fraction"] = st.session_state[key]
 
     return st.select_slider(
-        "Fraction r of the weights, the most vulnerable first",
+        "Fraction r of the weights, highest ranking first",
         sorted(stops.values()),
         format_func=n.fraction,
         key=key,

@@ -15,7 +15,8 @@ RECENT = 30
 def show() -> None:
     """The picker of recent experiments and a live line for a run under way."""
     with st.sidebar:
-        names = _recent()
+        listed = jobs.listing(frame.open_store())
+        names = _recent(listed)
         if not names:
             return
         now = st.query_params.get("experiment") or st.session_state.get("experiment") or next(iter(names))
@@ -27,7 +28,7 @@ def show() -> None:
             frame.show(chosen)
             st.rerun()
         st.caption(f"`{now}`: the link in the address bar shows this experiment.")
-        if any(job.active for job in jobs.listing(frame.open_store())):
+        if any(job.active for job in listed):
             _running()
 
 
@@ -43,15 +44,26 @@ def _running() -> None:
             st.progress(min(1.0, (done + share) / max(1, len(job.stages))), text=f"{text} · {job.key[:6]}")
 
 
-def _recent() -> dict[str, str]:
+def _recent(listed: list[jobs.JobStatus]) -> dict[str, str]:
     """Hash → label of the newest experiments, running and finished."""
     store = frame.open_store()
+    labels = _labels(str(store.root))
     names = {}
-    for key in frame.known(store)[:RECENT]:
-        try:
-            config = config_of(store, key)
-        except BadInput:
-            continue
-        if config:
-            names[key] = f"{frame.title_of(config)} · {key[:6]}"
+    for key in frame.known(store, listed)[:RECENT]:
+        if key not in labels:
+            try:
+                config = config_of(store, key)
+            except BadInput:
+                continue
+            if config is None:
+                continue
+            labels[key] = f"{frame.title_of(config)} · {key[:6]}"
+        names[key] = labels[key]
     return names
+
+
+@st.cache_resource(show_spinner=False)
+def _labels(root: str) -> dict[str, str]:
+    """Hash → label of the experiments listed so far; a hash never changes its meaning, so each config is read once."""
+    del root
+    return {}

@@ -28,23 +28,25 @@ def choose(known: dict[str, Sweep]) -> str | None:
         return None
     asked = st.query_params.get("sweep")
     if asked and asked not in known:
-        st.warning(f"There is no sweep {asked} in this store; the newest one is shown instead.")
+        st.warning(f"There is no comparison {asked} in this store; the newest one is shown instead.")
     keys = list(known)
-    if "sweep" not in st.session_state or st.session_state["sweep"] not in keys:
-        st.session_state["sweep"] = asked if asked in keys else keys[0]
+    if st.session_state.get("sweep") not in keys:
+        # Streamlit forgets a widget once its page is left
+        last = st.session_state.get("sweep-shown")
+        st.session_state["sweep"] = next((name for name in (asked, last) if name in keys), keys[0])
     key = st.selectbox(
         "Comparison",
         keys,
-        format_func=lambda k: f"{known[k].name} · {n.count(known[k].size)} points · {k[:6]}",
+        format_func=lambda k: f"{words.name_of(known[k])} · {k[:6]}",
         key="sweep",
-        help="Sweeps of this store, the latest first.",
+        help="All comparisons (sweeps) of this store, the latest first.",
     )
-    st.query_params["sweep"] = key
+    st.query_params["sweep"] = st.session_state["sweep-shown"] = key
     return key
 
 
 def table_below(key: str, sweep: Sweep, table: pd.DataFrame, means: pd.DataFrame, risks: list[str]) -> None:
-    """Every point in numbers, its rows the way to an experiment without a mouse; all models as CSV."""
+    """Every point in numbers, the way to its experiment without a mouse; all models as CSV."""
     st.subheader("Every point in numbers", anchor=False)
     cells = words.cells(means, risks)
     st.dataframe(
@@ -65,7 +67,10 @@ def table_below(key: str, sweep: Sweep, table: pd.DataFrame, means: pd.DataFrame
             help="With several seeds, the experiment of the first one.",
         )
     with right:
-        st.button("Make it the current experiment", on_click=partial(frame.show, chosen), disabled=chosen == now)
+        shown = chosen == now
+        st.button(
+            "On all pages" if shown else "Show it on all pages", on_click=partial(frame.show, chosen), disabled=shown
+        )
     st.download_button(
         "All models as CSV",
         lambda: table.to_csv(index=False),
@@ -80,10 +85,9 @@ def details(sweep: Sweep, base: Experiment) -> None:
     """How the numbers came about."""
     with st.expander("How these numbers are computed"):
         st.markdown(
-            f"Each point is an experiment of its own; {n.count(sweep.seeds)} seed{'s' * (sweep.seeds != 1)} per point, "
-            "each with its own split, initial weights and batch order. With several seeds a point is their mean and "
-            "its whiskers are Student's t intervals (95 %) over them; with one seed they are those of its audit "
-            "(Clopper–Pearson for accuracy and TPR, DeLong for AUC)."
+            f"{n.count(sweep.seeds)} experiment{'s' * (sweep.seeds != 1)} per point, each with its own seed: another "
+            "split, other initial weights, another batch order. Several seeds: mean and Student's t interval (95 %). "
+            "One seed: the intervals of its audit (Clopper–Pearson for accuracy and TPR, DeLong for AUC)."
         )
         st.markdown(
             "**Pareto front**: the points that no other one, the undefended model included, beats on both axes. "
@@ -99,7 +103,8 @@ def details(sweep: Sweep, base: Experiment) -> None:
         data = base.data
         st.caption(
             f"{data.kind}, {n.count(data.members)} members, {n.count(data.non_members)} non-members per experiment; "
-            f"seeds from {base.seed} on. The sweep as JSON:"
+            f"seeds from {base.seed} on. The same from the command line: save this as sweep.json, run "
+            "`python -m core sweep sweep.json`."
         )
         st.code(sweep.model_dump_json(indent=1), language="json", height=200)
 
@@ -114,26 +119,36 @@ def page(key: str, sweep: Sweep) -> None:
         return
     state(key, sweep, done)
     if not done:
-        st.info("No point is finished yet. The first ones appear here as soon as they are.")
+        st.info("No experiment is finished yet. The first ones appear here as soon as they are.")
         return
     ran = list(summary(frame.open_store(), done[0])["before"]["attacks"])
-    attack = st.selectbox("Attack", ran, format_func=lambda name: ATTACKS[name.split(":")[0]].title)
+    left, right = st.columns([1, 2])
+    attack = left.selectbox("Attack", ran, format_func=lambda name: ATTACKS[name.split(":")[0]].title)
     table = table_of(str(frame.open_store().root), key, attack, done, sweep)
     risks = [risk for risk in RISKS if risk in table and table[risk].notna().any()]
-    risk = st.segmented_control(
-        "Risk", risks, default=risks[0], format_func=lambda name: RISKS[name].title, required=True
+    risk = right.segmented_control(
+        "Measure of risk",
+        risks,
+        default=risks[0],
+        format_func=lambda name: RISKS[name].title,
+        required=True,
+        wrap=True,
+        help="Empirical ε: a lower bound that the attack implies. Guaranteed ε: an upper bound, by DP-SGD alone.",
     )
     axis = words.axis_of(sweep)
-    shown, means, before = prepared(table, axis, risk)
+    shown, means, before = prepared(table, axis, risk, risks)
     if means.empty:
-        st.info("No point with this measure is finished yet.")
+        st.info("No experiment with this measure is finished yet.")
         return
     names = list(dict.fromkeys(str(point.label.get("method", "sweep")) for point in every))
     methods = in_colour(key, names, means)
     at = (key, attack, risk, done)  # what the figures depend on
     picture(at, means, before, risk, methods)
     st.subheader("What to notice", anchor=False)
-    target = panels.target(key, common_accuracy(means, risk=risk))
+    place = st.container()
+    target = common_accuracy(means, risk=risk)
+    if words.lines(means):
+        target = panels.target(key, target)
     told = words.findings(shown, means, before, risk, target)
     others = every[0].experiment.data.non_members
     if risk == "tpr_01" and others < 100 * FEW:
@@ -141,7 +156,7 @@ def page(key: str, sweep: Sweep) -> None:
             f"**Not resolvable**: {n.count(others)} non-members leave fewer than {FEW} false positives at 1 % FPR; "
             "read no order from this axis."
         )
-    st.markdown("\n".join(f"- {sentence}" for sentence in told))
+    place.markdown("\n".join(f"- {sentence}" for sentence in told))
     table_below(key, sweep, table, means, risks)
     panels.along(at, means, before, axis=axis, risk=risk, methods=methods)
     panels.crossed(at, shown, means, list(dict.fromkeys(name for point in every for name in point.label)), risk)
@@ -152,7 +167,7 @@ def page(key: str, sweep: Sweep) -> None:
 
 frame.header(
     "Trade-off",
-    "Which defence, how strong, and at what price: test accuracy against the success of an attack, over whole sweeps.",
+    "Which defence, how strong, at what price? Test accuracy against the success of an attack, over many experiments.",
 )
 now = frame.current()
 known = dict(sweeps(frame.open_store()))
@@ -161,6 +176,6 @@ trade_off_new.draw(now.config if now else parse({}), open=not known)  # what it 
 with top:
     shown_key = choose(known)
 if shown_key is None:
-    st.info("No sweep yet. Choose above what to compare; its points appear here as they finish.")
+    st.info("No comparison yet. Choose above what to compare; results appear here as they finish.")
 else:
     page(shown_key, known[shown_key])

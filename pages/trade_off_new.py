@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 import streamlit as st
-from pydantic import ValidationError
 
 from core.attacks.shadows import workers
-from core.config import BadInput, explain
+from core.config import BadInput
 from core.estimate import Estimate
 from core.experiment import Experiment
 from core.figures import numbers as n
-from core.presets import PRESETS
-from core.sweep import Sweep, parse_sweep, points, submit
+from core.presets import PRESETS, ready
+from core.sweep import Sweep, parse_sweep, points, remember, submit, values_of
 from core.sweep_cost import sweep_estimate
 from pages import frame
+from pages.trade_off_state import finished
 
 OWN = "own"
 EXAMPLE = "defence.fraction = 0.01, 0.05, 0.2\ndefence.mode = A2, A3"
@@ -26,7 +25,7 @@ EXAMPLE = "defence.fraction = 0.01, 0.05, 0.2\ndefence.mode = A2, A3"
 def draw(base: Experiment, *, open: bool) -> None:
     """The form in an expander; a sweep that is started becomes the one shown."""
     with st.expander("New comparison", icon=":material/add_chart:", expanded=open):
-        st.caption(f"It varies the current experiment: {frame.title_of(base)}.")
+        st.caption(f"Variations of the current experiment, {frame.title_of(base)}.")
         left, right = st.columns([3, 1])
         with left:
             what = st.selectbox("What to compare", [*PRESETS, OWN], format_func=_title, key="sweep-what")
@@ -37,7 +36,8 @@ def draw(base: Experiment, *, open: bool) -> None:
                 max_value=100,
                 value=3,
                 key="sweep-seeds",
-                help="Every point is trained so many times, with its own split, initial weights and batch order.",
+                help="How often everything is repeated, each time with another split, initial weights and batch order: "
+                "the intervals come from it. Three are the least to trust.",
             )
         try:
             sweep = _own(base, int(seeds)) if what == OWN else _ready(what, base, int(seeds))
@@ -51,7 +51,7 @@ def read(text: str) -> dict[str, list[Any]]:
     vary: dict[str, list[Any]] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         field, equals, given = (part.strip() for part in line.partition("="))
-        values = [_value(part.strip()) for part in given.split(",") if part.strip()]
+        values = values_of(given)
         if not equals or not field or not values:
             raise BadInput(f"{line!r} is not a field and its values: write one such as {EXAMPLE.splitlines()[0]!r}")
         if field in vary:
@@ -62,21 +62,13 @@ def read(text: str) -> dict[str, list[Any]]:
     return vary
 
 
-def _value(text: str) -> Any:
-    """A number, true, false or null as in JSON ("none" too); anything else is text."""
-    try:
-        return None if text.lower() == "none" else json.loads(text)
-    except ValueError:
-        return text
-
-
 def _own(base: Experiment, seeds: int) -> Sweep:
     text = st.text_area(
         "Fields to vary, one per line",
         EXAMPLE,
         key="sweep-fields",
-        help="Dotted fields as on the command line (`python -m core run --help`) and their values, separated by commas;"
-        " every combination is a point. Numbers of the first such field run along the lines.",
+        help="Fields as on the command line (`python -m core run --help`) with their values, separated by commas. "
+        "Every combination is a point; the values of the first field with numbers are joined by a line.",
     )
     name = st.text_input("Name", "own comparison", key="sweep-name", max_chars=80)
     return parse_sweep(
@@ -86,10 +78,7 @@ def _own(base: Experiment, seeds: int) -> Sweep:
 
 def _ready(what: str, base: Experiment, seeds: int) -> Sweep:
     st.markdown(PRESETS[what].question)
-    try:
-        return PRESETS[what].make(base, seeds)
-    except ValidationError as error:  # too many points
-        raise BadInput(explain(error, Sweep)) from error
+    return ready(what, base, seeds)
 
 
 def _title(what: str) -> str:
@@ -107,24 +96,32 @@ def _start(sweep: Sweep) -> None:
     """How many points, how long, and the button."""
     points(sweep)  # a point that cannot be is said before anything else
     store = frame.open_store()
+    whole = len(finished(sweep.hash, sweep)) == sweep.size
+    several = f": {n.count(sweep.size // sweep.seeds)} points, {sweep.seeds} seeds each" if sweep.seeds > 1 else ""
+    told = f"**{n.count(sweep.size)} experiments**{several}"
     cost = _cost(sweep.hash, len(os.listdir(store.root)), sweep)
     with st.container(border=True):
         left, right = st.columns([1, 2], vertical_alignment="center")
         with right:
-            if cost.seconds is None:
-                st.markdown(f"**{n.count(sweep.size)} points**, time not known yet")
-                st.caption(f"{cost.basis[:1].upper()}{cost.basis[1:]}.")
+            st.markdown(told)
+            if whole:
+                st.caption("All of them are in the store.")
+            elif cost.seconds is None:
+                st.caption(f"Time not known yet: {cost.basis}.")
             elif not cost.parts:
-                st.markdown(f"**{n.count(sweep.size)} points**, nothing left to train")
+                st.caption("Nothing left to train, only attacks.")
             else:
-                st.markdown(f"**{n.count(sweep.size)} points, about {n.seconds(cost.seconds)}** (estimate)")
+                shared, single = (n.seconds(cost.parts[name] / workers()) for name in ("shared", "points"))
                 st.caption(
-                    f"Trained once for several points: {n.seconds(cost.parts['shared'])}; for single points: "
-                    f"{n.seconds(cost.parts['points'])}; {workers()} at a time. Basis: {cost.basis}. Start-up and "
-                    "attacks come on top."
+                    f"About **{n.seconds(cost.seconds)}** of training, {workers()} at a time: {shared} for what "
+                    f"several experiments share, {single} for the rest. Start-up and attacks come on top. An estimate "
+                    f"from {cost.basis}."
                 )
         with left:
-            clicked = st.button("Start", type="primary", icon=":material/play_arrow:", key="sweep-start")
+            icon = ":material/visibility:" if whole else ":material/play_arrow:"
+            clicked = st.button("Show it" if whole else "Start", type="primary", icon=icon, key="sweep-start")
     if clicked:
-        st.session_state["sweep"] = submit(store, sweep)
+        if whole:
+            remember(store, sweep)
+        st.session_state["sweep"] = sweep.hash if whole else submit(store, sweep)
         st.rerun()

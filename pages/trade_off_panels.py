@@ -18,6 +18,10 @@ from pages.once import once
 
 FEWEST = 3
 """Points that make a line worth reading as one."""
+OURS = ("CWRF", "A3")
+"""What a pair of columns is first compared for."""
+SPELLED = {"how": "use"}
+"""Label of a point → what it is called."""
 REFERENCES = ("pve", "init")
 """How the method that others are compared with begins, where the sweep has one: the paper's own choice."""
 
@@ -25,7 +29,7 @@ REFERENCES = ("pve", "init")
 def target(key: str, common: float) -> float:
     """The test accuracy at which methods are compared, as a fraction; `common`: where the page starts."""
     typed = st.number_input(
-        "Compare the risk at a test accuracy of (%)",
+        "Compare at a test accuracy of (%)",
         min_value=0.0,
         max_value=100.0,
         value=round(100 * common, 1),
@@ -59,14 +63,16 @@ def crossed(at: tuple, points: pd.DataFrame, means: pd.DataFrame, labels: Sequen
     if len(labels) != 2 or means.dropna(subset=labels).duplicated(labels).any():
         return
     across, down = sorted(labels, key=lambda name: means[name].nunique())
-    st.subheader(f"{_words(down).capitalize()} and {_words(across)}", anchor=False)
+    st.subheader(f"By {_words(down)} and {_words(across)}", anchor=False)
     named = means.dropna(subset=labels).rename(columns={name: _words(name) for name in labels})
     make = partial(mode_matrix, named, rows=_words(down), columns=_words(across), risk=risk)
     frame.draw(once(("cross", *at), make), f"cross-{risk}")
     values = list(dict.fromkeys(means[across].dropna()))
     left, right = st.columns(2)
-    one = left.selectbox("Compare", values, index=len(values) - 1, key=f"cross-one-{across}")
-    other = right.selectbox("with", [value for value in values if value != one], key=f"cross-other-{across}")
+    first = next((place for place, value in enumerate(values) if value in OURS), len(values) - 1)
+    one = left.selectbox("Compare", values, index=first, key=f"cross-one-{across}")
+    rest = [value for value in values if value != one]
+    other = right.selectbox("with", rest, index=len(rest) - 1, key=f"cross-other-{across}")
     parts = []
     for row, part in points[points[across].isin([one, other])].groupby(down, sort=False):
         found = paired_differences(part.assign(method=part[across]), reference=other, columns=(ACCURACY, risk))
@@ -75,7 +81,6 @@ def crossed(at: tuple, points: pd.DataFrame, means: pd.DataFrame, labels: Sequen
         table = pd.concat(parts)
         make = partial(against, table, reference=str(other), risk=risk, methods=list(table["method"]))
         frame.draw(once(("pairs", *at, one, other), make), f"pairs-{risk}")
-        st.caption(f"Each line: {one} minus {other}, models of the same seed.")
 
 
 def paired(at: tuple, points: pd.DataFrame, methods: Sequence[str], risk: str) -> None:
@@ -87,8 +92,8 @@ def paired(at: tuple, points: pd.DataFrame, methods: Sequence[str], risk: str) -
         return
     st.subheader("Against one method, seed by seed", anchor=False)
     st.markdown(
-        "Models of the same seed share records, initial weights and batch order, so their differences vary less than "
-        "they do themselves."
+        "Models of the same seed share records, initial weights and batch order: their differences are surer than the "
+        "numbers themselves."
     )
     left, right = st.columns(2)
     strength = strengths[0]
@@ -105,5 +110,7 @@ def paired(at: tuple, points: pd.DataFrame, methods: Sequence[str], risk: str) -
 
 def _words(name: str) -> str:
     """A label's name: the last part of a dotted field."""
+    if name in SPELLED:
+        return SPELLED[name]
     parts = name.split(".")
     return (parts[-2] if parts[-1] == "kind" and len(parts) > 1 else parts[-1]).replace("_", " ")

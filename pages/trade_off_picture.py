@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,8 +21,13 @@ UNDEFENDED = "none"
 """How the methods of undefended models start in the tables of a sweep."""
 
 
-def prepared(table: pd.DataFrame, axis: str, risk: str) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """(points of single models, means over seeds, undefended means); the means with labels and who is on the front."""
+def prepared(
+    table: pd.DataFrame, axis: str, risk: str, risks: Sequence[str] = ()
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """(points of single models, means over seeds, undefended means); the means with labels and who is on the front.
+
+    risk: the one that is drawn; risks: others whose means are wanted too.
+    """
     table = table.dropna(subset=[ACCURACY, risk])
     plain = table["method"].astype(str).str.startswith(UNDEFENDED)
     shown, base = table[~plain], table[plain]
@@ -30,7 +36,7 @@ def prepared(table: pd.DataFrame, axis: str, risk: str) -> tuple[pd.DataFrame, p
         method=base["method"].str.replace(UNDEFENDED, "before", n=1),
         strength=base.groupby(["method", "seed"]).cumcount().astype(float),
     )
-    columns = (ACCURACY, risk)
+    columns = tuple(dict.fromkeys((ACCURACY, risk, *risks)))
     means, before = (over_seeds(part, columns) for part in (shown, base))
     front = pareto_front(
         accuracy=pd.concat([means[ACCURACY], before[ACCURACY]]), risk=pd.concat([means[risk], before[risk]])
@@ -51,7 +57,8 @@ def in_colour(key: str, names: list[str], means: pd.DataFrame) -> list[str]:
         default=[name for name in names if name in first],
         max_selections=len(METHODS),
         key=f"colours-{key}-{len(means)}",
-        help="More cannot be told apart; the others are grey. It starts with those on the Pareto front.",
+        help="The others are small and grey: more than these cannot be told apart. Those on the Pareto front come "
+        "first.",
     )
 
 
@@ -68,7 +75,7 @@ def clicked(widget: str) -> None:
     key = picked(st.session_state[widget])
     if key:
         frame.show(key)
-        st.toast(f"Experiment {key} is now the one that all pages show.")
+        st.toast(f"All pages show experiment {key} now.")
 
 
 def picture(at: tuple, means: pd.DataFrame, before: pd.DataFrame, risk: str, methods: list[str]) -> None:

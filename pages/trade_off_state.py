@@ -1,4 +1,4 @@
-"""What is there of a sweep: its finished points, its process, live, and the way on where that has stopped."""
+"""What is there of a sweep: its finished experiments, its process, live, and the way on where that has stopped."""
 
 from __future__ import annotations
 
@@ -46,12 +46,13 @@ def state(key: str, sweep: Sweep, done: tuple[str, ...]) -> None:
     missing = sweep.size - len(done)
     if not missing:
         return
-    told = f"{n.count(len(done), sweep.size)} points are finished"
+    told = f"{n.count(len(done))} of {n.count(sweep.size)} experiments are finished"
     said = {
         "failed": f"It stopped with an error: {job.error.rstrip('.') if job else ''}.",
         "cancelled": "It was cancelled.",
         "interrupted": "Its process was stopped from outside.",
-    }.get(job.state if job else "", "Some of its results are not in the store.")
+        "": "It was not started on this page; if it still runs, reload the page to see more.",
+    }.get(job.state if job else "", "Some of its results are no longer in the store.")
     (st.error if job and job.state == "failed" else st.warning)(
         f"{told}. {said} Resuming computes only what is missing."
     )
@@ -66,8 +67,14 @@ def _live(key: str, sweep: Sweep, done: tuple[str, ...]) -> None:
     if job is None or not job.active or finished(key, sweep) != done:
         st.rerun(scope="app")
     under_way = next((stage for stage in job.stages if stage.state == "running"), None)
-    note = "waiting for a free slot" if job.state == "queued" else under_way.text if under_way else "starting"
-    st.progress(len(done) / sweep.size, text=f"{n.count(len(done), sweep.size)} points finished · {note}")
+    told = f"{n.count(len(done))} of {n.count(sweep.size)} experiments finished"
+    if job.state == "queued":
+        told += " · waiting for a free slot"
+    elif under_way is None:
+        told += " · starting"
+    elif under_way.key == "shared":
+        told += f" · first what they share: {n.count(under_way.done, under_way.total)}"
+    st.progress(len(done) / sweep.size, text=told)
     st.button(
         "Cancelling …" if job.cancelling else "Cancel",
         icon=":material/cancel:",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from core.experiment import Experiment
 from core.figures import numbers as n
 from core.figures.methods import ACCURACY, RISKS
 from core.metrics import Box, matched, volumes
@@ -15,6 +16,8 @@ from core.sweep import Sweep
 
 AT_MOST = 0.02
 """Loss of test accuracy that the first sentence allows: two points."""
+NAMED = 5
+"""Methods that a sentence lists; of more it gives the number."""
 SIGNS = {"defence.fraction": "r", "fraction r": "r", "importance.lam": "λ", "λ of PVE": "λ"}
 """Field or axis of a preset → its sign."""
 TITLES = {"defence.fraction": "fraction r", "importance.lam": "λ of PVE"}
@@ -29,6 +32,13 @@ def axis_of(sweep: Sweep) -> str:
         if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             return TITLES.get(name, name.replace("_", " "))
     return next((preset.axis for preset in PRESETS.values() if preset.title == sweep.name), "")
+
+
+def name_of(sweep: Sweep) -> str:
+    """What a list of comparisons calls it: by its question, data and model."""
+    default = Experiment()
+    data, model = ((sweep.base.get(part) or {}).get("kind", getattr(default, part).kind) for part in ("data", "model"))
+    return f"{sweep.name} · {data}, {model} · {n.count(sweep.size)} experiments"
 
 
 def is_fraction(axis: str) -> bool:
@@ -67,48 +77,57 @@ def findings(points: pd.DataFrame, means: pd.DataFrame, before: pd.DataFrame, ri
     points: one row per model; means: one per method and strength, with label and front; before: the same for the
     undefended models (none or several); target: the test accuracy at which methods are compared.
     """
-    told = [
-        _bargain(means, before, risk),
-        _front(means),
-        _covered(points, risk, box_of(pd.concat([points, before]), risk)),
-        _matched(points, risk, target),
-    ]
+    told = [_bargain(means, before, risk), _front(means)]
+    if lines(means):
+        told += [_covered(points, risk, box_of(pd.concat([points, before]), risk)), _matched(points, risk, target)]
     if (means["seeds"] < 2).all():
         told.append(
-            "**One seed**: the whiskers are those of one audit. They do not know how differently another training "
-            "would come out; run more seeds before choosing between neighbours."
+            "**One seed**: the whiskers are those of one audit and do not know how differently another training would "
+            "come out. Run more seeds before choosing between neighbours."
         )
+    elif (means["seeds"] < 3).all():
+        told.append("**Two seeds** make intervals that are very wide, or narrow by luck. Three are the least to trust.")
     return [sentence for sentence in told if sentence]
+
+
+def lines(means: pd.DataFrame) -> bool:
+    """Whether several methods have more than one point: only then do areas and common accuracies compare anything."""
+    return int((means.groupby("method").size() > 1).sum()) > 1
 
 
 def _bargain(means: pd.DataFrame, before: pd.DataFrame, risk: str) -> str:
     """The lowest risk for a small loss of accuracy."""
-    if len(before) != 1:
+    plain = before[before["method"] == "before"]  # group norm is the baseline of DP-SGD alone
+    if len(plain) != 1:
         return ""
-    base = before.iloc[0].to_dict()
+    base = plain.iloc[0].to_dict()
     kept = means[means[ACCURACY] >= base[ACCURACY] - AT_MOST - 1e-12].dropna(subset=[risk])
-    limit = f"{100 * AT_MOST:.0f} points"
+    limit = f"{100 * AT_MOST:.0f} percentage points"
     title = RISKS[risk].title
     if kept.empty:
         return f"No point keeps test accuracy within {limit} of the undefended {n.accuracy(base[ACCURACY])}."
     best = kept.loc[kept[risk].idxmin()].to_dict()
     head = (
-        f"Losing at most {limit} of test accuracy, {named(best)} has the lowest {title}: {value(best, risk)} at "
-        f"{value(best, ACCURACY)}"
+        f"Of what loses at most {limit} of test accuracy, {named(best)} has the lowest {title}: {value(best, risk)} at "
+        f"an accuracy of {value(best, ACCURACY)}"
     )
-    against = f"undefended, it is {value(base, risk)} at {value(base, ACCURACY)}"
-    return f"{head}; {against}." if best[risk] < base[risk] else f"{head}, no lower than before: {against}."
+    against = f"undefended: {value(base, risk)} at {value(base, ACCURACY)}"
+    return f"{head} ({against})." if best[risk] < base[risk] else f"{head}, **no lower** than before ({against})."
 
 
 def _front(means: pd.DataFrame) -> str:
     """Who is on the Pareto front, and who is not."""
-    counts = means.groupby("method", sort=False)["front"].sum()
-    on = [f"{method} ({count:.0f})" for method, count in counts.items() if count]
-    off = [str(method) for method, count in counts.items() if not count]
+    counts = means.groupby("method", sort=False)["front"].agg(["sum", "size"])
+    on = [
+        str(row.Index) + (f" ({row.sum:.0f} of {row.size} points)" if row.size > 1 else "")
+        for row in counts.itertuples()
+        if row.sum
+    ]
+    off = [str(method) for method in counts.index[counts["sum"] == 0]]
     if not on:
         return "**Pareto front**: the undefended model beats every point shown."
-    beaten = f"; for every point of {_listed(off)} another one is at least as good on both axes" if off else ""
-    return f"**Pareto front** (points not beaten on both axes): {_listed(on)}{beaten}."
+    beaten = f". Beaten everywhere: {_listed(off, most=NAMED)}" if off else ""
+    return f"**Pareto front** (no other point is better on both axes): {_listed(on)}{beaten}."
 
 
 def _covered(points: pd.DataFrame, risk: str, box: Box) -> str:
@@ -117,15 +136,19 @@ def _covered(points: pd.DataFrame, risk: str, box: Box) -> str:
     if len(found) < 2:
         return ""
     rows = found.to_dict("records")
-    ranked = [f"{row['method']} {n.auc(row['value'], row['low'], row['high'])}" for row in rows]
-    write = RISKS[risk].write
-    ends = f"test accuracy 0–100 %, {RISKS[risk].title} {write(box.risk[0])}–{write(box.risk[1])}"
+    ranked = [f"{row['method']} {n.auc(row['value'], row['low'], row['high'])}" for row in rows[:NAMED]]
+    if len(rows) > NAMED:
+        ranked.append(f"the other {len(rows) - NAMED} at most {n.auc(rows[NAMED]['value'])}")
     first, second = rows[:2]
     settled = first["low"] > second["high"]  # False where there are no intervals
-    doubt = "" if settled else " The first two cannot be told apart by their intervals."
+    doubt = "" if settled else " The intervals of the first two overlap."
     if math.isnan(first["low"]) or math.isnan(second["low"]):
-        doubt = " With one seed there is no interval to tell them apart by."
-    return f"**Hypervolume** (share of the box that a line dominates; {ends}): {', '.join(ranked)}.{doubt}"
+        doubt = " With one seed there is no interval."
+    ends = "–".join(RISKS[risk].write(end) for end in box.risk)
+    return (
+        "**Hypervolume**, the share of the picture that is worse than a line on both axes (accuracy 0–100 %, "
+        f"{RISKS[risk].title} {ends}; more is better): {'; '.join(ranked)}.{doubt}"
+    )
 
 
 def _matched(points: pd.DataFrame, risk: str, target: float) -> str:
@@ -141,20 +164,24 @@ def _matched(points: pd.DataFrame, risk: str, target: float) -> str:
         for row in reached
     ]
     missed = [f"{row['method']} ({row['verdict']})" for row in rows if not row["seeds"]]
-    rest = f"; not reached by {_listed(missed)}" if missed else ""
-    return f"**At test accuracy {n.accuracy(target)}** {RISKS[risk].title} is: {', '.join(parts)}{rest}."
+    rest = f". Not reached by {_listed(missed, most=NAMED)}" if missed else ""
+    return f"**At the same test accuracy, {n.accuracy(target)}**, {RISKS[risk].title} is: {'; '.join(parts)}{rest}."
 
 
 def cells(means: pd.DataFrame, risks: list[str]) -> pd.DataFrame:
     """The table of all points: one line each, with intervals."""
     rows = []
+    strengths = means["label"].astype(bool).any()
     for row in means.to_dict("records"):
-        shown = {"method": row["method"], "strength": row["label"] or n.MISSING, "test accuracy": value(row, ACCURACY)}
-        shown |= {RISKS[risk].title: value(row, risk) for risk in risks}
+        shown = {"method": row["method"]} | ({"strength": row["label"] or n.MISSING} if strengths else {})
+        shown |= {"test accuracy": value(row, ACCURACY)} | {RISKS[risk].title: value(row, risk) for risk in risks}
         shown |= {"on the front": "yes" if row["front"] else "", "seeds": row["seeds"], "attacker": row["adaptive"]}
         rows.append(shown)
     return pd.DataFrame(rows)
 
 
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _listed(names: list[str], most: int | None = None) -> str:
+    """ "a, b and c"; of more than `most` only how many."""
+    if most and len(names) > most:
+        return f"{len(names)} methods"
+    return names[0] if len(names) == 1 else f"{'; '.join(names[:-1])} and {names[-1]}"

@@ -10,11 +10,12 @@ import pytest
 from core import jobs
 from core.cli import main
 from core.config import BadInput
+from core.defence import objective_of
 from core.experiment import Experiment, parse, plan
 from core.presets import FRACTIONS, PRESETS
 from core.progress import Cancelled, Progress
 from core.store import Store
-from core.sweep import MOST, Sweep, finished, parse_sweep, points, results, run_sweep, submit, sweeps
+from core.sweep import MOST, Sweep, finished, parse_sweep, points, results, run_sweep, submit, sweeps, values_of
 
 BASE = {
     "data": {"kind": "digits", "members": 60, "non_members": 60, "reference": 60, "population": 40},
@@ -163,6 +164,12 @@ def test_the_sweep_over_r_has_twelve_points():
     assert [p.experiment.defence.fraction for p in found] == list(FRACTIONS) and len(found) == 12
 
 
+def test_a_worker_that_does_not_see_the_store_says_so(tmp_path):
+    from core.sweep import _point
+
+    assert "file system that all of them share" in _point(str(tmp_path / "elsewhere"), {})
+
+
 @pytest.mark.slow
 def test_a_job_runs_a_sweep(tmp_path):
     store = Store(tmp_path)
@@ -203,3 +210,60 @@ def test_the_command_line(swept, capsys, tmp_path):
 def test_mistakes_on_the_command_line(arguments, said, capsys, tmp_path):
     assert main(["sweep", "--store", str(tmp_path), *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_points_that_differ_in_more_than_seeds_are_told_apart(tmp_path):
+    store = Store(tmp_path)
+    base = BASE | {"train": {"epochs": 1}}
+    grid = parse_sweep({"base": base, "vary": {"model.kind": ["mlp", "convnet"]}})
+    run_sweep(grid, store, Progress())
+    rows = results(store, grid)
+    assert rows["method"].nunique() == len(rows) == 4
+    listed = parse_sweep({"base": base, "points": [{"changes": {"train.epochs": 1}}, {"changes": {"train.epochs": 2}}]})
+    assert [p.label["strength"] for p in points(listed)] == [1.0, 2.0]
+
+
+def test_a_shared_stage_that_fails_does_not_stop_the_others(tmp_path):
+    store = Store(tmp_path)
+    lost = {"train.lr": 90.0, "train.momentum": 0.99, "train.epochs": 40, "model.hidden": [64, 64, 64]}
+    varied = [{"changes": {**lost, "defence.mode": mode}} for mode in ("A1", "A3")]
+    kept = [{"changes": {"defence.mode": mode}, "label": {"method": mode}} for mode in ("A1", "A3")]
+    sweep = parse_sweep({"base": BASE, "points": [*varied, *kept]})
+    with pytest.raises(BadInput, match=r"2 of 4 points failed.*not finite"):
+        run_sweep(sweep, store, Progress())
+    assert [p.label["method"] for p in points(sweep) if finished(store, p.experiment)] == ["A1", "A3"]
+
+
+def test_an_attack_that_some_points_lack_is_missing_there(swept):
+    store, sweep, _ = swept
+    assert results(store, sweep, "entropy")["auc"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("0.1, 2", [0.1, 2]),
+        ("A2,A3", ["A2", "A3"]),
+        ("none,5", [None, 5]),
+        ("[8,16],[16]", [[8, 16], [16]]),
+        ("true", [True]),
+    ],
+)
+def test_values_as_people_type_them(text, values):
+    assert values_of(text) == values
+
+
+def test_presets_compare_like_with_like():
+    """Nothing of the experiment's own objective stays in one rival and not in another, and no schedule is cut short."""
+    own = {"kind": "hamp", "entropy_weight": 0.03, "gamma": 0.5, "test_time": True}
+    sweep = PRESETS["defences"].make(parse({"defence": {"finetune": {"objective": own}}}), 1)
+    hamp = [objective_of(p.experiment.defence) for p in points(sweep) if p.label.get("objective") == "HAMP"]
+    assert len(hamp) == 3 and len({h.model_dump_json() for h in hamp}) == 1
+    stopped = PRESETS["defences"].make(parse({"defence": {"kind": "scratch", "stop_after": 1}}), 1)
+    cut = [p.label["method"] for p in points(stopped) if getattr(p.experiment.defence, "stop_after", None)]
+    assert cut == ["early stopping, half the epochs"]
+
+
+def test_too_many_seeds_in_a_preset(capsys, tmp_path):
+    assert main(["sweep", "--store", str(tmp_path), "--preset", "defences", "--seeds", "50"]) == 2
+    assert "at most 500" in capsys.readouterr().err

@@ -78,7 +78,7 @@ def test_the_attack_learns_from_references_and_says_so(done):
     assert {"loss", "trajectory"} == found["before"]["attacks"].keys()
     before, after = (pd.read_parquet(store.path(stages[k]) / "attacks.parquet") for k in ("before", "after"))
     row = before[before["attack"] == "trajectory"].iloc[0]
-    assert row["title"] == "Loss trajectory (adaptive)" and row["chosen"] == "checkpoints 3, weights learned"
+    assert row["title"] == "Loss trajectory, white box (adaptive)" and row["chosen"] == "checkpoints 3, weights learned"
     # fine-tuning has 2 epochs, training 3: references without the defence cannot teach what to make of it
     assert "trajectory:non-adaptive" not in set(after["attack"])
     assert after[after["attack"] == "trajectory"].iloc[0]["chosen"] == "checkpoints 2, weights learned"
@@ -102,7 +102,7 @@ def test_without_references_the_target_alone_is_enough(done):
     run(e, store)
     table = pd.read_parquet(store.path(plan(e)["before"]) / "attacks.parquet").set_index("attack")
     row = table.loc[["trajectory"]].iloc[0]
-    assert (row["title"], row["adaptive"]) == ("Loss trajectory", "no references")
+    assert (row["title"], row["adaptive"]) == ("Loss trajectory, white box", "no references")
     assert row["chosen"] == "checkpoints 3, weights equal" and row["threshold_from"] == "other half"
 
 

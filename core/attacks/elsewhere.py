@@ -41,6 +41,8 @@ def shadow_scores(attack: Attack, signals: Signals) -> Known | None:
     """
     if signals.reference_phi is None or signals.reference_in is None or getattr(attack, "class_conditional", False):
         return None
+    if "trajectory" in attack.needs:  # standardised by the population, whose trajectory is not known of references
+        return None
     scores, inside = [], []
     for model in range(min(ATTACKED, len(signals.reference_phi))):
         shadow, member = as_target(signals, model)

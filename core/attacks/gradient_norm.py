@@ -17,7 +17,7 @@ class GradientNormAttack(Attack):
     the layers below the output."""
 
     kind: Literal["gradient_norm"] = "gradient_norm"
-    title: ClassVar[str] = "Gradient norm"
+    title: ClassVar[str] = "Gradient norm, white box"
     needs: ClassVar[frozenset[str]] = frozenset({"gradient_norms"})
 
     def __call__(self, signals: Signals) -> np.ndarray:

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 from safetensors.numpy import load_file
 
 from core.attacks.design import design_matrix
-from core.config import BadInput, Config
+from core.config import BadInput, Config, whole_number
 from core.store import Build, Stage, read_json
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def reference_stages(*, key: str, config: dict[str, Any], data: Stage) -> list[S
 
 def workers() -> int:
     """Processes that train reference models at once: REWINDLAB_WORKERS, else one per core of this machine."""
-    return int(os.environ.get("REWINDLAB_WORKERS", "0")) or os.cpu_count() or 1
+    return whole_number("REWINDLAB_WORKERS") or os.cpu_count() or 1
 
 
 def gather(build: Build, *, dataset: Dataset, experiment: dict[str, Any], data: Stage, defended: bool) -> None:

@@ -22,7 +22,7 @@ class TrajectoryAttack(Attack):
     member is fitted early and stays so."""
 
     kind: Literal["trajectory"] = "trajectory"
-    title: ClassVar[str] = "Loss trajectory"
+    title: ClassVar[str] = "Loss trajectory, white box"
     needs: ClassVar[frozenset[str]] = frozenset({"trajectory"})
 
     use_references: bool = True

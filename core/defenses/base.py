@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.config import BadInput, Config
 
@@ -74,6 +74,11 @@ class Objective(Config):
     def loss(self, step: Step) -> torch.Tensor:
         """Scalar loss of one step."""
         raise NotImplementedError
+
+    @property
+    def released(self) -> dict[str, Any]:
+        """What `release` depends on, JSON-able; empty where the model is released as it is."""
+        return {}
 
     def release(self, model: nn.Module) -> nn.Module:
         """The model as others may query it, in evaluation mode: what accuracy and black-box attacks see.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -64,6 +64,11 @@ class HAMP(Objective):
         divergence = F.kl_div(log_p_BK, soft_BK, reduction="batchmean")
         entropy = -(log_p_BK.exp() * log_p_BK).sum(1).mean()
         return divergence - classes * self.entropy_weight * entropy
+
+    @property
+    def released(self) -> dict[str, Any]:
+        """The key, where outputs are replaced."""
+        return {"kind": self.kind, "key": self.key} if self.test_time else {}
 
     def release(self, model: nn.Module) -> nn.Module:
         """With `test_time`, the model with its outputs replaced; its weights are shared, not copied."""

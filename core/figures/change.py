@@ -44,7 +44,7 @@ def before_after(rows: pd.DataFrame, compact: bool = False) -> go.Figure:
         _panel(fig, place, part)
     for title in fig.layout.annotations[: 0 if compact else len(labels)]:
         title.update(x=0, xanchor="left", font={"size": TEXT_SIZE, "weight": 600})
-    fig.update_layout(margin={"t": 4 if compact else 30})
+    fig.layout.margin.t = 4 if compact else 30
     if compact:
         fig.update_xaxes(showgrid=False)
     return fig

@@ -57,9 +57,8 @@ def mode_matrix(table: pd.DataFrame, *, rows: str, columns: str, risk: str = "au
     safest = table.loc[table[risk].idxmin()]
     finish(
         fig,
-        caption=f"Each cell: {ACCURACY_TITLE}, below it {how.title}; darker is safer. {safest[rows]} with "
-        f"{safest[columns]} has the lowest risk ({how.write(safest[risk])}) at {n.accuracy(safest[ACCURACY])}, which "
-        "counts only where the accuracy is still of use.",
+        caption=f"Each cell: {ACCURACY_TITLE}, below it {how.title}; darker is safer. The lowest: {safest[rows]}, "
+        f"{safest[columns]}, {how.write(safest[risk])} at an accuracy of {n.accuracy(safest[ACCURACY])}.",
         x=columns,
         y=rows,
         height=row_height(len(down), each=52, frame=170),
@@ -92,12 +91,13 @@ def against(differences: pd.DataFrame, *, reference: str, risk: str = "auc", met
     for place, column in ((1, ACCURACY), (2, risk)):
         title = ACCURACY_TITLE if column == ACCURACY else how.title
         percent = column == ACCURACY or how.percent
-        fig.add_vline(x=0, line={"color": CONTEXT.color, "width": 1.5, "dash": "dot"}, row=place, col=1)
         for row in differences.to_dict("records"):
             dot = _dot(row, column, names.index(row["method"]), drawn[row["method"]], reference, percent)
             fig.add_trace(dot, row=place, col=1)
+        # last: Plotly leaves lines out of a panel that has no traces yet
+        fig.add_vline(x=0, line={"color": CONTEXT.color, "width": 2, "dash": "dot"}, row=place, col=1)
         fig.update_xaxes(
-            title_text=f"{title} minus that of {reference}{' (points)' if percent else ''}",
+            title_text=f"Δ {title}{' (points)' if percent else ''}",  # short: a phone has room for no more
             title_font={"size": SMALL_SIZE},
             row=place,
             col=1,
@@ -134,15 +134,15 @@ def _verdict(differences: pd.DataFrame, reference: str, risk: str) -> str:
     """Which intervals exclude zero on the axis of risk."""
     safer = differences[differences[f"{risk}_high"] < 0]["method"]
     riskier = differences[differences[f"{risk}_low"] > 0]["method"]
+    head = f"Δ: minus {reference}, models of the same seed."
+    if differences["seeds"].max() < 2:
+        return f"{head} With one seed there is no interval to judge by."
     told = [
-        f"{', '.join(which)} {'is' if len(which) == 1 else 'are'} {word} than {reference}"
-        for which, word in ((list(safer), "safer"), (list(riskier), "riskier"))
+        f"{word} than {reference}: {'; '.join(which)}"
+        for which, word in ((list(safer), "Safer"), (list(riskier), "Riskier"))
         if len(which)
     ]
-    if differences["seeds"].max() < 2:
-        return (
-            f"Dots left of the dotted line are lower than {reference}; with one seed there is no interval to judge by."
-        )
     rest = len(differences) - len(safer) - len(riskier)
-    told += [f"{rest} cannot be told from it" if told else f"None can be told from {reference} in risk"] if rest else []
-    return f"{'; '.join(told)}: a whisker that crosses the dotted line leaves open which one is better."
+    if rest:
+        told.append(f"{f'The other {rest}' if told else 'All'}: not settled, their whiskers of the risk cross zero")
+    return f"{head} {'. '.join(told)}."

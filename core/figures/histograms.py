@@ -55,7 +55,7 @@ def score_histogram(
         )
     if threshold is not None:
         mark_x(fig, threshold, "top r ▸", above=True)
-        fig.update_layout(margin={"t": 26})
+        fig.layout.margin.t = 26
     return fig
 
 

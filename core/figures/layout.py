@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from core.config import merge
 from core.figures.numbers import fraction, power_of_ten
 from core.figures.palette import CONTEXT, GRID
 
@@ -41,18 +42,20 @@ def finish(
     `x` and `y` are axis titles with their units (None leaves what the figure set per subplot); `caption` is the one
     sentence that says what to notice, read back with `caption_of`; `height` in pixels.
     """
-    fig.update_layout(
-        template=go.layout.Template(),  # whatever default another library registered must not leak in
-        meta={"caption": caption},
-        height=height,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"size": TEXT_SIZE},
-        margin={"l": 4, "r": 24, "t": 12, "b": 4, "pad": 4},
-        dragmode=False,  # a finger that scrolls the page past a figure must not zoom it
-        hovermode="closest",
-        showlegend=legend,
-        legend={
+    own = fig.layout.to_plotly_json()
+    axes = {"xaxis", "yaxis"} | {name for name in own if name[1:].startswith("axis")}  # those of subplots are numbered
+    house = {
+        "template": go.layout.Template(),  # whatever default another library registered must not leak in
+        "meta": {"caption": caption},
+        "height": height,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"size": TEXT_SIZE},
+        "margin": {"l": 4, "r": 24, "t": 12, "b": 4, "pad": 4},
+        "dragmode": False,  # a finger that scrolls the page past a figure must not zoom it
+        "hovermode": "closest",
+        "showlegend": legend,
+        "legend": {
             "orientation": "h",
             "x": 0,
             "xanchor": "left",
@@ -62,8 +65,15 @@ def finish(
             "font": {"size": SMALL_SIZE},
             "itemwidth": 40,  # long enough to tell the dashes apart
         },
-    )
-    axis = {
+        **{name: _x_axis(x) if name[0] == "x" else _axis(y) for name in axes},
+    }
+    fig.layout = merge(own, house)  # in one piece, for the update methods are many times slower
+    return fig
+
+
+def _axis(title: str | None) -> dict[str, Any]:
+    """The house style of an axis; None leaves the title's text as it is."""
+    return {
         "gridcolor": GRID,
         "zeroline": False,
         "linecolor": GRID,
@@ -71,16 +81,12 @@ def finish(
         "automargin": True,
         "ticklabeloverflow": "allow",  # else the last label, 100 %, is dropped
         "tickfont": {"size": SMALL_SIZE},
-        "title_font": {"size": TEXT_SIZE},
-        "title_standoff": 8,
+        "title": {"font": {"size": TEXT_SIZE}, "standoff": 8} | ({} if title is None else {"text": title}),
     }
-    fig.update_xaxes(showgrid=True, **axis)
-    fig.update_yaxes(**axis)
-    if x is not None:
-        fig.update_xaxes(title_text=x)
-    if y is not None:
-        fig.update_yaxes(title_text=y)
-    return fig
+
+
+def _x_axis(title: str | None) -> dict[str, Any]:
+    return {**_axis(title), "showgrid": True}
 
 
 def caption_of(fig: go.Figure) -> str:

@@ -45,9 +45,9 @@ def _epsilon(value: float | None, low: float | None = None, high: float | None =
 
 RISKS = {
     "auc": Risk("attack AUC", n.auc, 0.5),
-    "tpr_01": Risk("attack TPR at 1 % FPR", n.accuracy, 0.01, percent=True),
-    "epsilon": Risk("empirical ε (lower bound)", _epsilon),
-    "dp_epsilon": Risk("guaranteed ε (DP-SGD)", _epsilon),
+    "tpr_01": Risk("TPR at 1 % FPR", n.accuracy, 0.01, percent=True),
+    "epsilon": Risk("empirical ε", _epsilon),
+    "dp_epsilon": Risk("guaranteed ε", _epsilon),
 }
 """Column of the risk → how it is drawn."""
 
@@ -71,7 +71,7 @@ def ends(row: dict, column: str) -> tuple[float, float, float]:
     return row[column], row.get(f"{column}_low", math.nan), row.get(f"{column}_high", math.nan)
 
 
-def whisker(part: pd.DataFrame, column: str, ink: Ink) -> dict | None:
+def whisker(part: pd.DataFrame, column: str, ink: Ink, alpha: float = 0.6) -> dict | None:
     """Plotly's error bars of a column; None where the table has no intervals."""
     if f"{column}_low" not in part:
         return None
@@ -82,14 +82,14 @@ def whisker(part: pd.DataFrame, column: str, ink: Ink) -> dict | None:
         "arrayminus": part[column] - part[f"{column}_low"],
         "thickness": 1.2,
         "width": 3,
-        "color": ink.faded(0.6),
+        "color": ink.faded(alpha),
     }
 
 
 def axis_range(points: pd.DataFrame, column: str, floor: float, ceiling: float) -> tuple[float, float]:
     """A range that shows all values; whiskers much longer than the values are apart may leave it."""
     low, high = float(points[column].min()), float(points[column].max())
-    reach = max(high - low, 0.05)
+    reach = max((high - low) / 2, 0.03)
     if f"{column}_low" in points:
         low = max(low - reach, min(low, points[f"{column}_low"].astype(float).min(skipna=True)))
         high = min(high + reach, max(high, points[f"{column}_high"].astype(float).max(skipna=True)))

@@ -113,11 +113,11 @@ def overlap_curve(curve: pd.DataFrame, *, control: str = "control") -> go.Figure
     told = ""
     if len(after):
         first = after.loc[after["fraction"].idxmin()]
-        told = f"; of the top {fraction(first['fraction'])} it keeps {fraction(first['overlap'])}"
+        told = f"; of the top {fraction(first['fraction'])}, {fraction(first['overlap'])} stayed"
     finish(
         fig,
-        caption=f"The lower the curve, the more other weights carry the risk now{told}; only what lies below the "
-        "control is due to the rewind.",
+        caption=f"The lower the curve, the more other weights are at the top now{told}. Only what lies below the "
+        f"{control} is due to the rewind.",
         x=x_title,
         y=y_title,
         height=340,
@@ -134,7 +134,8 @@ def _moved(share: pd.DataFrame, control: str) -> str:
         return "Shares of vulnerability by region; the other side has not been scored yet."
     change = share["after"] - share["before"]
     most = change.abs().idxmax()
-    told = f"{most} changed most: its share of vulnerability moved by {points(change[most])}"
-    if "control" in share:
-        told += f", in the {control} by {points((share['control'] - share['before'])[most])}"
-    return f"{told}; a line as long as the distance to the control says nothing about the rewind."
+    told = f"The share of {most} changed most, by {points(change[most])}"
+    if "control" not in share:
+        return f"{told}."
+    told += f"; without a rewind ({control}) it changes by {points((share['control'] - share['before'])[most])}"
+    return f"{told}. Only what goes beyond the {control} is due to the rewind."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,8 +12,14 @@ from core.config import BadInput
 from core.metrics.intervals import Interval
 
 
-def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval:
-    """Mean over seeds with Student's t interval; the ends are NaN with a single seed, which has no spread to show."""
+def mean_interval(
+    values: Sequence[float] | np.ndarray, level: float = 0.95, *, low: float = -math.inf, high: float = math.inf
+) -> Interval:
+    """Mean over seeds with Student's t interval; the ends are NaN with a single seed, which has no spread to show.
+
+    low, high: what is possible at all. Of a few seeds that differ, t intervals reach beyond it; cut there they still
+    hold the truth as often.
+    """
     values = np.asarray(values, np.float64)
     if not len(values):
         raise BadInput("a mean over seeds needs at least one seed")
@@ -20,7 +27,7 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> 
     if len(values) < 2:
         return Interval(mean, float("nan"), float("nan"))
     half = float(scipy.stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return Interval(mean, mean - half, mean + half)
+    return Interval(mean, max(low, mean - half), min(high, mean + half))
 
 
 def bootstrap(

@@ -20,6 +20,8 @@ from core.metrics.intervals import Interval
 LINE = ("method", "strength")
 """What makes a point of the trade-off apart from its seed: the line it is on, and where (nan: the only one)."""
 ACCURACY = "test_accuracy"
+UNBOUNDED = ("epsilon", "dp_epsilon")
+"""Risks that may be as large as they like; accuracy and the others are shares, at most 1."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,9 @@ def over_seeds(points: pd.DataFrame, columns: Sequence[str] = (ACCURACY, "auc"))
         row |= {"seeds": len(part), "spread": "seeds" if len(part) > 1 else "one audit"}
         for name in columns if len(part) > 1 else ():
             # ε may be missing for some seeds: its mean would be that of other models than the accuracy's
-            mean = mean_interval(part[name]) if part[name].notna().all() else Interval(*[float("nan")] * 3)
+            most = math.inf if name in UNBOUNDED else 1.0
+            whole = part[name].notna().all()
+            mean = mean_interval(part[name], low=0.0, high=most) if whole else Interval(*[float("nan")] * 3)
             row |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
         rows.append(row)
     found = pd.DataFrame(rows, columns=[*points.columns, "seeds", "spread"])
@@ -133,7 +137,7 @@ def volumes(points: pd.DataFrame, *, box: Box, risk: str = "auc") -> pd.DataFram
 
     Only seeds with all of the method's points count: fewer points would cover less for no fault of the method.
     """
-    return _per_method(points, risk, lambda line: hypervolume(accuracy=line[ACCURACY], risk=line[risk], box=box))
+    return _per_method(points, risk, lambda line: hypervolume(accuracy=line[ACCURACY], risk=line[risk], box=box), 1.0)
 
 
 def matched(points: pd.DataFrame, *, target: float, risk: str = "auc") -> pd.DataFrame:
@@ -143,7 +147,7 @@ def matched(points: pd.DataFrame, *, target: float, risk: str = "auc") -> pd.Dat
     def at(line: pd.DataFrame) -> Matched:
         return risk_at_accuracy(accuracy=line[ACCURACY], risk=line[risk], target=target)
 
-    found = _per_method(points, risk, lambda line: at(line).risk)
+    found = _per_method(points, risk, lambda line: at(line).risk, math.inf if risk in UNBOUNDED else 1.0)
     verdicts = {
         method: pd.Series([at(line).verdict for line in lines]).mode().iloc[0] if lines else ""
         for method, lines in _lines(points, risk).items()
@@ -197,10 +201,11 @@ def _lines(points: pd.DataFrame, risk: str) -> dict[str, list[pd.DataFrame]]:
     return lines
 
 
-def _per_method(points: pd.DataFrame, risk: str, value: Callable[[pd.DataFrame], float]) -> pd.DataFrame:
+def _per_method(points: pd.DataFrame, risk: str, value: Callable[[pd.DataFrame], float], most: float) -> pd.DataFrame:
+    """The value of every seed's line, from 0 to `most`, as mean and interval per method."""
     rows = []
     for method, lines in _lines(points, risk).items():
         values = [found for found in map(value, lines) if np.isfinite(found)]
-        mean = mean_interval(values) if values else Interval(*[float("nan")] * 3)
+        mean = mean_interval(values, low=0.0, high=most) if values else Interval(*[float("nan")] * 3)
         rows.append({"method": method, "value": mean.value, "low": mean.low, "high": mean.high, "seeds": len(values)})
     return pd.DataFrame(rows, columns=["method", "value", "low", "high", "seeds"])

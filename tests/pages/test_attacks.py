@@ -71,7 +71,7 @@ def test_further_measures_have_their_interval_and_count(finished, finished_store
 def test_choosing_attacks_and_records(finished_store):
     app = opened()
     app.multiselect[0].set_value(["gradient_norm", "entropy", "correctness"]).run()
-    assert not app.exception and "**Gradient norm**" in said(app)
+    assert not app.exception and "**Gradient norm, white box**" in said(app)
     next(box for box in app.main.selectbox if box.label == "Attack").set_value("correctness").run()
     assert not app.exception and "the gap attack" in said(app)
     who = next(group for group in app.get("button_group") if group.label == "Who")
