@@ -290,21 +290,19 @@ def _build(kind: str, experiment: Experiment, key: str, build: Build) -> None:
 
 def _plain(config: Config, *without: str) -> dict[str, Any]:
     """JSON of a config in which files stand for their content and folders for nothing: what a hash may see."""
-    out: dict[str, Any] = {}
-    for name in type(config).model_fields:
+    out = config.model_dump(mode="json", exclude=set(without))
+    for name in list(out):
         value = getattr(config, name)
-        if name in without:
-            continue
         if isinstance(value, Config):
             out[name] = _plain(value)
         elif isinstance(value, Path):
             path = value.expanduser()
             if path.is_file():
                 out[name] = {"sha256": _content(path)}
-            elif name != "folder":
+            elif name == "folder":
+                del out[name]
+            else:
                 raise BadInput(f"{name}: there is no file {path}")
-        else:
-            out[name] = config.model_dump(mode="json", include={name})[name]
     return out
 
 
