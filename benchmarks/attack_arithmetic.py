@@ -1,7 +1,7 @@
 """Claim: LiRA and RMIA, online and offline, on 64 reference models × 50 000 records take at most 3 s and 1 GiB, and
 their cost grows in proportion to the number of models M and of records N (`--grid` prints the table).
 
-Arithmetic only, on drawn scaled logits; one process. Run from the repository: python -m benchmarks.attack_arithmetic
+Arithmetic only, on drawn scaled logits; one process. Run: python benchmarks/attack_arithmetic.py [--grid]
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import platform
 import resource
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from core.attacks import ATTACKS, Signals, design_matrix
 

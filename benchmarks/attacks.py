@@ -17,7 +17,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.sweeps import SETTINGS, experiment
+from sweeps import SETTINGS, experiment
+
 from core.experiment import run
 from core.figures import numbers as n
 from core.progress import TerminalProgress

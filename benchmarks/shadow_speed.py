@@ -26,7 +26,8 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.sweeps import experiment
+from sweeps import experiment
+
 from core.attacks.design import design_matrix
 from core.data import Dataset
 from core.data.to_tensors import tensors

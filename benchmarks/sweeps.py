@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from core.config import BadInput
 from core.experiment import Experiment, parse
 from core.figures import numbers as n
-from core.metrics import paired_differences
+from core.metrics import mean_interval, paired_differences
 from core.presets import PRESETS
 from core.progress import TerminalProgress
 from core.report import sweep_text
@@ -83,6 +83,21 @@ def differences(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def matrix(rows: pd.DataFrame) -> str:
+    """Objective × way of using it: test accuracy and, after the stroke, AUC; means over seeds."""
+    ways = [way for way in dict.fromkeys(rows["how"]) if isinstance(way, str)]
+    lines = [f"| | {' | '.join(ways)} |", "|---" * (len(ways) + 1) + "|"]
+    for name, part in rows.dropna(subset=["objective"]).groupby("objective", sort=False):
+        cells = []
+        for way in ways:
+            these = part[part["how"] == way]
+            pair = [(these["test_accuracy"], n.accuracy), (these["auc"], n.auc)]
+            ends = [(mean_interval(v.tolist(), low=0.0, high=1.0), write) for v, write in pair if len(v)]
+            cells.append(" / ".join(write(found.value, found.low, found.high) for found, write in ends))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("setting", choices=SETTINGS)
@@ -109,6 +124,8 @@ def main() -> None:
             rows = results(store, sweep, attack)
             print(f"\n## {given.setting}: {PRESETS[name].title}, {given.seeds} seeds, attack {attack}\n{failed}")
             print(sweep_text(rows, "markdown"))
+            if "how" in rows:
+                print(f"\n{matrix(rows)}")
             if rows["strength"].isna().all():
                 print(f"\n{differences(rows)}")
         print(f"\ntorch {torch.__version__}, {platform.machine()}; {time.time() - started:.0f} s", flush=True)

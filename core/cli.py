@@ -22,7 +22,7 @@ from core.presets import PRESETS, ready
 from core.progress import Cancelled, Progress, TerminalProgress
 from core.report import sweep_text, text
 from core.store import Store, read_json
-from core.sweep import Sweep, parse_sweep, results, run_sweep, values_of
+from core.sweep import Sweep, bootstrapped, parse_sweep, points, results, run_sweep, values_of
 
 EXAMPLE = "python -m core run --data.members 400 --defence.fraction 0.01 --defence.finetune.objective.kind ce"
 SWEEP_EXAMPLE = "python -m core sweep --vary defence.fraction=0.01,0.03,0.1 --seeds 3"
@@ -49,7 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
         if given.job:
             # a config that cannot be read must fail as a job does, where the page can see it
             return run_job(store, given.job, lambda progress: _work(given, store, progress))
-        return _sweep(sweep_of(given), store, given.json) if sweeping else _run(parse(given), store, given.json)
+        if sweeping:
+            return _sweep(sweep_of(given), store, given.json, given.bootstrap)
+        return _run(parse(given), store, given.json)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -119,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("config", nargs="?", type=Path, help="JSON file of a sweep; flags override its base experiment")
     many.add_argument("--preset", metavar="…", help=f"a ready-made sweep: {', '.join(PRESETS)}")
     many.add_argument("--vary", metavar="FIELD=A,B,…", action="append", default=[], help="a field and its values")
+    many.add_argument("--bootstrap", action="store_true", help="also bootstrap the AUC, models first, then records")
     many.add_argument("--seeds", type=int, metavar="…", help="repeats of every point with other seeds")
     for command in (one, many):
         command.add_argument("--store", help="folder of results (default: REWINDLAB_STORE, else runs/)")
@@ -184,7 +187,7 @@ def _run(experiment: Experiment, store: Store, as_json: bool) -> int:
     return 0
 
 
-def _sweep(sweep: Sweep, store: Store, as_json: bool) -> int:
+def _sweep(sweep: Sweep, store: Store, as_json: bool, resample: bool) -> int:
     progress = TerminalProgress()
     try:
         run_sweep(sweep, store, progress)
@@ -195,7 +198,8 @@ def _sweep(sweep: Sweep, store: Store, as_json: bool) -> int:
     finally:
         progress.close()
     rows = results(store, sweep)
-    print(sweep_text(rows))
+    attack = points(sweep)[0].experiment.audit.attacks[0]
+    print(sweep_text(rows, bootstrapped=bootstrapped(store, rows, attack) if resample else None))
     if as_json:
         print(json.dumps(_finite(rows.to_dict("records")), allow_nan=False))
     return 0

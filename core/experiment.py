@@ -47,8 +47,8 @@ TITLES = {
     "onion_after": "Scoring the defended model again",
     "onion": "What moved",
     "experiment": "Summary",
-    "shared": "What several points share",
-    "points": "Points of the sweep",
+    "shared": "What several experiments share",
+    "points": "Experiments of the sweep",
 }
 """What each stage is called on a page."""
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from core.metrics import Interval
+
 
 def text(summary: dict[str, Any]) -> str:
     """Lines of before against after, with intervals, and the paired test of each attack."""
@@ -45,15 +47,17 @@ def text(summary: dict[str, Any]) -> str:
     return "\n".join([head, f"learnability against vulnerability, Pearson: {pearson}", *guarantees, "", *lines, ""])
 
 
-def sweep_text(rows: pd.DataFrame, write: str = "plain") -> str:
+def sweep_text(rows: pd.DataFrame, write: str = "plain", bootstrapped: dict[tuple, Interval] | None = None) -> str:
     """One line per method and strength: mean over seeds with Student's t interval, or the interval of a single audit.
 
-    write: "plain" columns, or "markdown" for the README.
+    write: "plain" columns, or "markdown" for the README. bootstrapped: another interval of the AUC by method and
+    strength, see `core.sweep.bootstrapped`.
     """
     from core.figures import numbers as n
     from core.metrics import mean_interval
 
-    table: list[tuple[str, ...]] = [("", "strength", "seeds", "test accuracy", "AUC", "TPR at 1 % FPR")]
+    extra = ("AUC, bootstrap over models and records",) if bootstrapped is not None else ()
+    table: list[tuple[str, ...]] = [("", "strength", "seeds", "test accuracy", "AUC", "TPR at 1 % FPR", *extra)]
     for (method, strength), part in rows.groupby(["method", "strength"], sort=False, dropna=False):
         cells = []
         for name, wording in (("test_accuracy", n.accuracy), ("auc", n.auc), ("tpr_01", n.accuracy)):
@@ -62,11 +66,14 @@ def sweep_text(rows: pd.DataFrame, write: str = "plain") -> str:
                 cells.append(wording(found.value, found.low, found.high))
             else:
                 cells.append(wording(*part[[name, f"{name}_low", f"{name}_high"]].iloc[0]))
+        if bootstrapped is not None:
+            other = bootstrapped.get((method, None if strength != strength else strength))
+            cells.append(n.auc(other.value, other.low, other.high) if other else n.MISSING)
         shown = "" if strength != strength else f"{strength:g}"
         table.append((str(method), shown, str(len(part)), *cells))
     if write == "markdown":
-        return "\n".join(f"| {' | '.join(row)} |" for row in [table[0], ("---",) * 6, *table[1:]])
-    widths = [max(len(row[i]) for row in table) for i in range(6)]
+        return "\n".join(f"| {' | '.join(row)} |" for row in [table[0], ("---",) * len(table[0]), *table[1:]])
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
     )

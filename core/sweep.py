@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pydantic import Field, ValidationError, model_validator
@@ -26,6 +26,9 @@ from core.defence import named
 from core.experiment import Experiment, parse, plan, run
 from core.progress import Progress
 from core.store import Stage, Store, digest, read_json, write_json
+
+if TYPE_CHECKING:
+    from core.metrics import Interval
 
 MOST = 500
 """Points of one sweep; more are refused before anything runs."""
@@ -131,7 +134,8 @@ def points(sweep: Sweep) -> list[Point]:
                 first = parse(value)
             except BadInput as error:
                 raise BadInput(f"point {words or len(found)}: {error}") from error
-            label = point.label | _label(varied if point.label else point.changes | varied, point.label, first.defence)
+            told = {name: given for name, given in varied.items() if len(sweep.vary[name]) > 1}  # one tells nothing
+            label = point.label | _label(told if point.label else point.changes | told, point.label, first.defence)
             for seed in range(sweep.seeds):
                 data = first.data.model_copy(update={"seed": first.data.seed + seed})
                 found.append(
@@ -264,7 +268,7 @@ def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
 
     attack: which one's AUC; empty: the first of the audit. Columns: method, strength (nan: none), seed, the labels,
     test_accuracy, auc, tpr_01 and balanced figures with _low and _high, epsilon (empirical lower bound), dp_epsilon
-    (guarantee of DP-SGD, nan: none), experiment (hash), adaptive.
+    (guarantee of DP-SGD, nan: none), experiment (hash), audit (folder), adaptive.
     """
     rows: list[dict[str, Any]] = []
     undefended: dict[str, str] = {}
@@ -284,6 +288,26 @@ def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
         label = {"strength": math.nan, **point.label}
         rows.append({**label, **common, **_measured(store, stages[side], summary[side], name)})
     return pd.DataFrame(rows, columns=None if rows else ["method", "strength", "seed", "test_accuracy", "auc"])
+
+
+def bootstrapped(store: Store, rows: pd.DataFrame, attack: str, resamples: int = 300) -> dict[tuple, Interval]:
+    """AUC of each (method, strength or None) in `results`, with a percentile interval over models first and records second.
+
+    Needs every seed's scores of that attack; points without them are left out.
+    """
+    from core.metrics import auc, bootstrap
+
+    found = {}
+    for (method, strength), part in rows.groupby(["method", "strength"], sort=False, dropna=False):
+        tables = [pd.read_parquet(store.root / audit / "records.parquet") for audit in part["audit"]]
+        if all(f"score_{attack}" in table for table in tables):
+            found[method, None if math.isnan(strength) else strength] = bootstrap(
+                statistic=lambda scores, is_member: auc(scores=scores, is_member=is_member).value,
+                scores=[table[f"score_{attack}"].to_numpy() for table in tables],
+                is_member=[table["member"].to_numpy(bool) for table in tables],
+                resamples=resamples,
+            )
+    return found
 
 
 def _baseline(point: Point, known: dict[str, str]) -> str:
@@ -311,6 +335,7 @@ def _measured(store: Store, audit: str, side: dict[str, Any], attack: str) -> di
     out |= {"train_accuracy": side["train_accuracy"], "train_loss": side["train_loss"], "test_loss": side["test_loss"]}
     for name in ("auc", "tpr_01", "epsilon"):
         out |= {f"{name}{end}": row.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")}
+    out["audit"] = audit
     out["adaptive"] = row["adaptive"]
     privacy = side.get("privacy") or {}
     # after a fine-tuning ε says nothing of the model as a whole

@@ -15,7 +15,20 @@ from core.experiment import Experiment, parse, plan
 from core.presets import FRACTIONS, PRESETS
 from core.progress import Cancelled, Progress
 from core.store import Store
-from core.sweep import MOST, Sweep, finished, parse_sweep, points, results, run_sweep, submit, sweeps, values_of
+from core.sweep import (
+    MOST,
+    Sweep,
+    finished,
+    in_sweeps,
+    parse_sweep,
+    points,
+    remember,
+    results,
+    run_sweep,
+    submit,
+    sweeps,
+    values_of,
+)
 
 BASE = {
     "data": {"kind": "digits", "members": 60, "non_members": 60, "reference": 60, "population": 40},
@@ -113,6 +126,37 @@ def test_stopping_keeps_finished_points(tmp_path):
     assert len(results(store, sweep)) == 7
 
 
+def test_the_store_knows_its_sweeps_however_they_were_started(swept):
+    store, sweep, _ = swept
+    assert (sweep.hash, sweep) in sweeps(store)
+    assert in_sweeps(store) >= {point.experiment.hash for point in points(sweep)}
+
+
+def test_what_was_there_before_a_sweep_is_not_its_own(tmp_path):
+    store = Store(tmp_path)
+    sweep = parse_sweep({"base": BASE, "vary": {"defence.fraction": [0.1, 0.2]}})
+    first, second = (point.experiment.hash for point in points(sweep))
+    (store.root / f"experiment-{first}").mkdir()
+    (store.root / f"experiment-{first}" / "stage.json").write_text("{}")
+    remember(store, sweep)
+    remember(store, sweep)  # as a resumed sweep does, whose points are there by then
+    assert in_sweeps(store) == {second} and len(sweeps(store)) == 1
+
+
+def test_an_attack_that_a_point_did_not_run_is_missing_there(swept):
+    store, sweep, _ = swept
+    rows = results(store, sweep, "lira")
+    assert len(rows) == 7 and rows["auc"].isna().all() and rows["test_accuracy"].notna().all()
+
+
+def test_a_field_with_one_value_is_not_part_of_a_name():
+    sweep = parse_sweep({"base": BASE, "vary": {"train.epochs": [2], "defence.fraction": [0.1, 0.2]}})
+    assert [(p.label["method"], p.label["strength"]) for p in points(sweep)] == [
+        ("CWRF + RelaxLoss", 0.1),
+        ("CWRF + RelaxLoss", 0.2),
+    ]
+
+
 def test_seeds_change_split_and_weights(tmp_path):
     sweep = parse_sweep({"base": BASE, "vary": {"defence.fraction": [0.1]}, "seeds": 3})
     found = points(sweep)
@@ -191,11 +235,14 @@ def test_the_command_line(swept, capsys, tmp_path):
     store, _, _ = swept
     file = tmp_path / "sweep.json"
     file.write_text(json.dumps(GRID))
-    assert main(["sweep", str(file), "--store", str(store.root), "--json"]) == 0
+    assert main(["sweep", str(file), "--store", str(store.root), "--json", "--bootstrap"]) == 0
     out = capsys.readouterr().out
     rows = json.loads(out.strip().splitlines()[-1])
     assert len(rows) == 7 and rows[0]["method"] == "none" and rows[0]["strength"] is None
     assert "test accuracy" in out
+    line = next(line for line in out.splitlines() if line.startswith("none"))
+    assert line.count("[") == 4  # accuracy, AUC, TPR, and AUC once more: it is the same AUC with another interval
+    assert line.split("[")[1].split()[-1] == line.split("[")[3].split()[-1]
 
 
 @pytest.mark.parametrize(
