@@ -291,7 +291,7 @@ def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
 
 
 def bootstrapped(store: Store, rows: pd.DataFrame, attack: str, resamples: int = 300) -> dict[tuple, Interval]:
-    """AUC of each (method, strength or None) in `results`, with a percentile interval over models first and records second.
+    """AUC of each (method, strength or None) in `results`, with a percentile interval over models, then records.
 
     Needs every seed's scores of that attack; points without them are left out.
     """

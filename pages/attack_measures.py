@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from core.figures import numbers as n
-from pages.attack_words import known
+from pages.attack_words import NAME_WIDTH, known
 
 SOURCES = {"references": "reference models", "other half": "the other half of the records"}
 """Where the threshold was chosen, as the audit calls it → in words."""
@@ -15,20 +15,20 @@ SOURCES = {"references": "reference models", "other half": "the other half of th
 def measures(scored: pd.DataFrame, sides: list[str]) -> None:
     """The table, what its columns mean, and the formulae. `scored`: rows with a result, as `side_by_side` gives."""
     with st.expander("Balanced accuracy, empirical ε and exposure of the canaries", icon=":material/table_chart:"):
-        pinned = {"attack": st.column_config.TextColumn(pinned=True)}
+        pinned = {"attack": st.column_config.TextColumn(pinned=True, width=NAME_WIDTH)}
         cells = table(scored, sides)
         st.dataframe(cells, hide_index=True, height="content", key="table-measures", column_config=pinned)
         st.caption(
-            "Brackets are 95 % intervals; an ε is a lower bound with 95 % confidence, from the members called members "
-            "against the non-members called members. The threshold comes from other records than those it is judged "
-            "on: from reference models put in the target's place where there are some, else from half of the records. "
-            "The best threshold is chosen on the judged records themselves, so it is optimistic."
+            "Brackets are 95 % intervals. Every ε is a lower bound with 95 % confidence: the members found against the "
+            "non-members taken for members. Thresholds are chosen on other records than those they are judged on: with "
+            "reference models in the target's place where there are some, else on half of the records. The best "
+            "threshold is chosen on the judged records themselves and therefore optimistic."
         )
         st.markdown(
-            "**Empirical ε** would be what training leaks at least if its records were independent runs of it; they "
-            "are not, so it is a heuristic here. The **one-run audit** (Steinke 2023) needs no such assumption: it "
-            "guesses a fixed fifth of the records, the surest each way, and asks which ε so many right guesses "
-            "refute. It assumes that a fair coin chose the members, which a split in equal halves nearly does."
+            "**Empirical ε**: the least that training leaks, were every record a training of its own. It is not, so "
+            "take it as a heuristic. The **one-run audit** (Steinke 2023) does without: it guesses a fixed fifth of "
+            "the records, the surest each way, and asks which ε so many right guesses refute. It assumes that a fair "
+            "coin chose the members, which a split in equal halves nearly does."
         )
         st.latex(
             r"\hat\varepsilon=\max\left\{\ln\frac{\mathrm{TPR}_{lo}}{\mathrm{FPR}_{hi}},"
@@ -47,11 +47,10 @@ def table(scored: pd.DataFrame, sides: list[str]) -> pd.DataFrame:
     rows = []
     for row in scored.to_dict("records"):
         cells = {"attack": row["title"] + ("" if row["group"] == "all" else f", {row['group']}")}
-        for side in sides:
-            cells[f"balanced accuracy {side}"] = share(row, "balanced", side)
-            cells[f"at the best threshold {side}"] = share(row, "best_balanced", side)
-            cells[f"empirical ε {side}"] = bound(row, side)
-            cells[f"one-run ε {side}"] = one_run(row, side)
+        cells |= {f"balanced accuracy {side}": share(row, "balanced", side) for side in sides}
+        cells |= {f"at the best threshold {side}": share(row, "best_balanced", side) for side in sides}
+        cells |= {f"empirical ε {side}": bound(row, side) for side in sides}
+        cells |= {f"one-run ε {side}": one_run(row, side) for side in sides}
         if "exposure_before" in row:
             cells |= {f"exposure {side}": exposure(row, side) for side in sides}
         cells["threshold from"] = SOURCES.get(known(row, "threshold_from"), n.MISSING)

@@ -120,7 +120,7 @@ def tables(now: Current, table: pd.DataFrame, sides: list[str]) -> None:
     shown |= {f"TPR at {fpr} FPR": words.tpr_table(scored, sides, prefix) for prefix, (fpr, _) in words.FPRS.items()}
     for tab, (name, cells) in zip(st.tabs(list(shown)), shown.items(), strict=True):
         with tab:
-            pinned = {"attack": st.column_config.TextColumn(pinned=True)}
+            pinned = {"attack": st.column_config.TextColumn(pinned=True, width=words.NAME_WIDTH)}
             st.dataframe(cells, hide_index=True, height="content", key=f"table-{name}", column_config=pinned)
     st.caption(
         "Brackets are 95 % intervals: DeLong for AUC, Clopper–Pearson for TPR. FP: false positives. Canaries are the "

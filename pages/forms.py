@@ -30,6 +30,12 @@ NUMBER_WIDTH, WIDTH = 150, 220
 _SPELLED = {
     "lr": "Learning rate",
     "lam": "λ",
+    "alpha": "α",
+    "gamma": "γ",
+    "sigma": "Noise σ",
+    "delta": "δ",
+    "target_epsilon": "Target ε",
+    "clip": "Clipping norm C",
     "kl": "KL direction",
     "std": "Standard deviation",
     "non_members": "Non-members",

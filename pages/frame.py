@@ -255,11 +255,11 @@ def read_stage(folder: Path) -> dict[str, Any]:
 
 
 def title_of(config: Experiment) -> str:
-    """One line that tells experiments apart: data, model and what was done."""
+    """One line that tells experiments apart: what was done, data and model; lists cut its end off."""
     done = named(config.defence)
     if isinstance(config.defence, CWRF):
         done += f", r = {fraction(config.defence.fraction)}"
-    return f"{config.data.kind} · {config.model.kind} · {done}"
+    return f"{done} · {config.data.kind} · {config.model.kind}"
 
 
 def guarantees(now: Current, summary: dict[str, Any]) -> None:
@@ -268,8 +268,8 @@ def guarantees(now: Current, summary: dict[str, Any]) -> None:
         given = (summary[when] or {}).get("privacy")
         if given:
             alone = given.get("covers") == "fine-tuning"
-            limit = " This bounds what the fine-tuning alone gives away: its starting weights had seen the members."
-            st.markdown(f"DP-SGD, {when}: **{shown(given)}**.{limit if alone else ''}")
+            limit = " It covers the fine-tuning alone: the weights that this started from had seen the members."
+            st.markdown(f"**Guarantee of DP-SGD**, {when} the defence: {shown(given)}.{limit if alone else ''}")
 
 
 def facts(now: Current) -> str:

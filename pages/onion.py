@@ -87,6 +87,6 @@ def _per_layer(layers: pd.DataFrame) -> pd.DataFrame:
     columns = {"name": "layer", "region": "region", "count": "weights", "rewound": "rewound"}
     out = layers[list(columns)].rename(columns=columns)
     for kind, when in SIDES.items():
-        out[f"share {when}"] = layers[kind].map(n.fraction)
+        out[f"share, {when}"] = layers[kind].map(n.fraction)
         out[f"of it rewound, {when}"] = layers[f"{kind}_rewound"].map(n.fraction)
     return out

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from core.attacks import ATTACKS
 from core.config import BadInput, explain
-from core.defence import CWRF, Finetune, FineTuning, FromScratch
+from core.defence import CWRF, Finetune, FineTuning, FromScratch, objective_of
 from core.experiment import Experiment, preview_stage, ranking_stage, selection
 from core.figures import before_after, critical_counts, roc_figure
 from core.figures import numbers as n
@@ -128,6 +128,27 @@ def at_once(experiment: Experiment, now: Current) -> pd.DataFrame | None:
     return chosen
 
 
+def with_group_norm(now: Current, defence: Any) -> None:
+    """The way on where DP-SGD meets batch norm."""
+    private = objective_of(defence).kind == "dpsgd" and getattr(now.config.model, "norm", "") == "batch"
+    if not private or now.config.weights:
+        return
+    value = now.config.model_dump()
+    model = value["model"] | {"norm": "group"}
+    again = value | {"model": model, "defence": defence.model_dump(), "onion": False}
+    try:
+        experiment = Experiment.model_validate(again)
+    except ValidationError as error:  # something else is wrong as well
+        st.error(explain(error, Experiment))
+        return
+    if st.button(
+        "Start over with group norm",
+        icon=":material/restart_alt:",
+        help="A new experiment: the undefended model is trained with group norm too, so that both can be compared.",
+    ) and frame.start(experiment):
+        st.rerun()
+
+
 def preview(experiment: Experiment, now: Current) -> None:
     """Accuracy and AUC of the rewound, not yet fine-tuned model, on request."""
     stage = preview_stage(experiment)
@@ -189,7 +210,7 @@ def outcome(now: Current) -> None:
     st.download_button(
         "Download the defended weights (safetensors)",
         data=weights.read_bytes,
-        file_name=f"rewound-{now.key}.safetensors",
+        file_name=f"defended-{now.key}.safetensors",
         mime="application/octet-stream",
         icon=":material/download:",
         on_click="ignore",
@@ -207,6 +228,7 @@ if defence:
         experiment = Experiment.model_validate({**now.config.model_dump(), **changed})
     except ValidationError as error:  # of the whole, such as data that do not go with the objective
         st.error(explain(error, Experiment))
+        with_group_norm(now, defence)
 if experiment and isinstance(defence, CWRF):
     if at_once(experiment, now) is None:
         experiment = None

@@ -16,10 +16,11 @@ def show() -> None:
     """The picker of recent experiments and a live line for a run under way."""
     with st.sidebar:
         listed = jobs.listing(frame.open_store())
-        names = _recent(listed)
+        now = st.query_params.get("experiment") or st.session_state.get("experiment")
+        names = _recent(listed, now)
         if not names:
             return
-        now = st.query_params.get("experiment") or st.session_state.get("experiment") or next(iter(names))
+        now = now or next(iter(names))
         if now not in names:
             names = {now: f"experiment {now}", **names}
         keys = list(names)
@@ -44,12 +45,13 @@ def _running() -> None:
             st.progress(min(1.0, (done + share) / max(1, len(job.stages))), text=f"{text} · {job.key[:6]}")
 
 
-def _recent(listed: list[jobs.JobStatus]) -> dict[str, str]:
-    """Hash → label of the newest experiments, running and finished."""
+def _recent(listed: list[jobs.JobStatus], now: str | None) -> dict[str, str]:
+    """Hash → label of the newest experiments, running and finished; the current one first where it is older."""
     store = frame.open_store()
     labels = _labels(str(store.root))
     names = {}
-    for key in frame.known(store, listed)[:RECENT]:
+    keys = frame.known(store, listed)[:RECENT]
+    for key in [*([now] if now and now not in keys else []), *keys]:
         if key not in labels:
             try:
                 config = config_of(store, key)

@@ -18,6 +18,7 @@ from core.sweep import Sweep, points, sweeps
 from pages import frame, trade_off_new
 from pages import trade_off_panels as panels
 from pages import trade_off_words as words
+from pages.attack_words import NAME_WIDTH
 from pages.trade_off_picture import in_colour, picture, prepared
 from pages.trade_off_state import finished, state, table_of
 
@@ -53,7 +54,7 @@ def table_below(key: str, sweep: Sweep, table: pd.DataFrame, means: pd.DataFrame
         cells,
         hide_index=True,
         height=min(420, 38 + 35 * len(cells)),
-        column_config={"method": st.column_config.TextColumn(pinned=True)},
+        column_config={"method": st.column_config.TextColumn(pinned=True, width=NAME_WIDTH)},
     )
     names = {row["experiment"]: f"{row['method']} {row['label']}".strip() for row in means.to_dict("records")}
     now = st.session_state.get("experiment")

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from core import jobs
 from core.attacks.shadows import workers
 from core.config import BadInput
 from core.estimate import Estimate
@@ -98,7 +99,9 @@ def _start(sweep: Sweep) -> None:
     store = frame.open_store()
     whole = len(finished(sweep.hash, sweep)) == sweep.size
     several = f": {n.count(sweep.size // sweep.seeds)} points, {sweep.seeds} seeds each" if sweep.seeds > 1 else ""
-    told = f"**{n.count(sweep.size)} experiments**{several}"
+    told = f"**{n.count(sweep.size)} experiment{'s' * (sweep.size > 1)}**{several}"
+    job = jobs.status(store, sweep.hash)
+    there = whole or (job is not None and job.active)
     cost = _cost(sweep.hash, len(os.listdir(store.root)), sweep)
     with st.container(border=True):
         left, right = st.columns([1, 2], vertical_alignment="center")
@@ -106,22 +109,23 @@ def _start(sweep: Sweep) -> None:
             st.markdown(told)
             if whole:
                 st.caption("All of them are in the store.")
+            elif there:
+                st.caption("Under way.")
             elif cost.seconds is None:
                 st.caption(f"Time not known yet: {cost.basis}.")
             elif not cost.parts:
                 st.caption("Nothing left to train, only attacks.")
             else:
-                shared, single = (n.seconds(cost.parts[name] / workers()) for name in ("shared", "points"))
-                st.caption(
-                    f"About **{n.seconds(cost.seconds)}** of training, {workers()} at a time: {shared} for what "
-                    f"several experiments share, {single} for the rest. Start-up and attacks come on top. An estimate "
-                    f"from {cost.basis}."
-                )
+                st.markdown(f"About **{n.seconds(cost.seconds)}** of training, {workers()} at a time (estimate)")
+                shared = n.seconds(cost.parts["shared"] / workers())
+                part = f"{shared} of it for what several experiments share. " if cost.parts["shared"] else ""
+                st.caption(f"{part}Start-up and attacks come on top. Basis: {cost.basis}.")
         with left:
-            icon = ":material/visibility:" if whole else ":material/play_arrow:"
-            clicked = st.button("Show it" if whole else "Start", type="primary", icon=icon, key="sweep-start")
+            icon = ":material/visibility:" if there else ":material/play_arrow:"
+            label = "Show it" if there else "Start"
+            clicked = st.button(label, type="primary", icon=icon, key="sweep-start")
     if clicked:
-        if whole:
+        if there:
             remember(store, sweep)
-        st.session_state["sweep"] = sweep.hash if whole else submit(store, sweep)
+        st.session_state["sweep"] = sweep.hash if there else submit(store, sweep)
         st.rerun()

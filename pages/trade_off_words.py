@@ -29,7 +29,7 @@ BOXES = {"auc": (0.5, 1.0), "tpr_01": (0.0, 1.0)}
 def axis_of(sweep: Sweep) -> str:
     """What runs along all lines of the sweep, in words; "" where every method has a strength of its own."""
     for name, values in sweep.vary.items():
-        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        if len(values) > 1 and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             return TITLES.get(name, name.replace("_", " "))
     return next((preset.axis for preset in PRESETS.values() if preset.title == sweep.name), "")
 
@@ -97,7 +97,7 @@ def lines(means: pd.DataFrame) -> bool:
 
 def _bargain(means: pd.DataFrame, before: pd.DataFrame, risk: str) -> str:
     """The lowest risk for a small loss of accuracy."""
-    plain = before[before["method"] == "before"]  # group norm is the baseline of DP-SGD alone
+    plain = before[before["method"] == "before"] if len(before) > 1 else before  # group norm: the baseline of DP-SGD
     if len(plain) != 1:
         return ""
     base = plain.iloc[0].to_dict()

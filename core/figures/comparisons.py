@@ -144,5 +144,6 @@ def _verdict(differences: pd.DataFrame, reference: str, risk: str) -> str:
     ]
     rest = len(differences) - len(safer) - len(riskier)
     if rest:
-        told.append(f"{f'The other {rest}' if told else 'All'}: not settled, their whiskers of the risk cross zero")
+        others = f"{rest} other{'s' * (rest > 1)}" if told else "all of them"
+        told.append(f"Not settled, for the whisker of the risk crosses zero: {others}")
     return f"{head} {'. '.join(told)}."

@@ -87,10 +87,11 @@ def whisker(part: pd.DataFrame, column: str, ink: Ink, alpha: float = 0.6) -> di
 
 
 def axis_range(points: pd.DataFrame, column: str, floor: float, ceiling: float) -> tuple[float, float]:
-    """A range that shows all values; whiskers much longer than the values are apart may leave it."""
+    """A range that shows all values; whiskers longer than usual, or than the values are apart, may leave it."""
     low, high = float(points[column].min()), float(points[column].max())
-    reach = max((high - low) / 2, 0.03)
     if f"{column}_low" in points:
+        usual = ((points[f"{column}_high"] - points[f"{column}_low"]) / 2).astype(float).median()
+        reach = max(0.03, min(high - low, usual))
         low = max(low - reach, min(low, points[f"{column}_low"].astype(float).min(skipna=True)))
         high = min(high + reach, max(high, points[f"{column}_high"].astype(float).max(skipna=True)))
     room = 0.04 * max(high - low, 0.02)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import sys
 from functools import cache
 
 import torch
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Numbers of mallopt(3)."""
 
 
 @cache
@@ -21,6 +27,16 @@ def low_precision() -> torch.dtype | None:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
     has = torch.cpu.get_capabilities()
     return torch.bfloat16 if has.get("avx512_bf16") or has.get("amx_bf16") else None
+
+
+@cache
+def keep_memory() -> None:
+    """Tell glibc to keep freed memory: activations come and go every step, and asking the kernel for them anew costs
+    a conv net on a CPU 10 to 20 % of its time in page faults. Does nothing elsewhere."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if device().type == "cpu" and hasattr(libc, "mallopt"):
+        for parameter, size in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1)):
+            libc.mallopt(parameter, size)
 
 
 def autocast(dtype: torch.dtype | None) -> contextlib.AbstractContextManager:

@@ -14,7 +14,7 @@ from torch import nn
 from core.config import BadInput
 from core.data.to_tensors import augment, shift_of
 from core.defenses import DPSGD, CrossEntropy, ObjectiveBase, Setting, Step
-from core.training.device import autocast, device, fast_layout, low_precision
+from core.training.device import autocast, device, fast_layout, keep_memory, low_precision
 from core.training.recipe import TrainConfig
 
 WATCHED = 1000
@@ -59,6 +59,7 @@ def fit(
     after so many epochs of the recipe's full schedule.
     on_epoch(epoch from 1, rows of the log) may raise to stop. Raises BadInput when the loss is not finite.
     """
+    keep_memory()
     objective = objective or recipe.objective
     generator = torch.Generator().manual_seed(seed)
     shifts = torch.Generator(device()).manual_seed(seed)

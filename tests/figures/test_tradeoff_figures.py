@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from core import figures
-from core.figures.methods import METHODS, inks
+from core.figures.methods import METHODS, axis_range, inks
 from core.figures.palette import AFTER, BEFORE, CONTEXT, MEMBER, NON_MEMBER
 
 
@@ -139,8 +139,21 @@ def test_a_point_has_both_intervals_and_knows_its_experiment() -> None:
     assert line.text[1].startswith("CWRF, r = 0.1<br>test accuracy 86.0 % [84.0, 88.0]<br>attack AUC .580 [.570, .590]")
     assert line.unselected.marker.opacity == 1  # a click must not fade the rest
     assert named(fig, "before").marker.color == BEFORE.color
-    assert "; 2 of 4 points lie on the grey front." in figures.caption_of(fig)
+    assert " 2 of 4 points lie on the grey front." in figures.caption_of(fig)
+    assert [note.text for note in fig.layout.annotations][:2] == ["r = 0.01", "r = 0.5"]  # the ends of the only line
     assert len(fig.layout.shapes) == 1 and fig.layout.shapes[0].x0 == 0.5  # chance is near enough to be drawn
+
+
+def test_only_what_is_in_colour_has_whiskers_and_of_many_they_are_pale() -> None:
+    fig = figures.trade_off(POINTS, methods=["RelaxLoss"], before=BEFORE_ROWS)
+    grey, own = named(fig, "other methods"), named(fig, "RelaxLoss")
+    assert grey.error_x.array is None and grey.mode == "markers" and grey.marker.size < own.marker.size
+    assert own.error_x.color.endswith("0.6)")
+    many = pd.concat([POINTS[:3].assign(method=name) for name in "abc"])
+    assert named(figures.trade_off(many), "a").error_x.color.endswith("0.25)")
+    several = pd.concat([BEFORE_ROWS, BEFORE_ROWS.assign(method="before, group norm")])
+    marks = [trace.marker.symbol for trace in figures.trade_off(POINTS, before=several).data[1:3]]
+    assert marks == ["circle-open", "square-open"]
 
 
 def test_the_front_is_a_staircase_from_the_safest_to_the_most_accurate() -> None:
@@ -154,6 +167,15 @@ def test_one_seed_with_a_huge_interval_does_not_flatten_the_figure() -> None:
     wide = POINTS.assign(auc_low=-3.0, auc_high=4.0)
     low, high = figures.trade_off(wide).layout.xaxis.range
     assert 0.4 < low < 0.53 and 0.62 < high < 0.75
+
+
+def test_whiskers_of_the_usual_length_are_seen_whole() -> None:
+    apart = pd.DataFrame({"test_accuracy": [0.76, 0.81]})
+    apart = apart.assign(
+        test_accuracy_low=apart["test_accuracy"] - 0.049, test_accuracy_high=apart["test_accuracy"] + 0.049
+    )
+    low, high = axis_range(apart, "test_accuracy", 0.0, 1.0)
+    assert 0.70 < low < 0.711 and 0.859 < high < 0.87
 
 
 def test_sensitivity_draws_bands_and_leaves_out_what_has_no_strength() -> None:
@@ -174,7 +196,7 @@ def test_matrix_writes_accuracy_over_risk_and_leaves_holes() -> None:
     assert np.asarray(heat.text).tolist() == [["11.0 %<br>.510", ""], ["84.0 %<br>.600", "85.0 %<br>.580"]]
     assert np.isnan(np.asarray(heat.z, float)[0, 1])
     assert list(fig.layout.yaxis.ticktext) == ["A1", "A3"]
-    assert "A1 with ce has the lowest risk (.510) at 11.0 %" in figures.caption_of(fig)
+    assert "The lowest: A1, ce, .510 at an accuracy of 11.0 %." in figures.caption_of(fig)
 
 
 def test_against_draws_paired_differences_and_says_which_are_settled() -> None:
@@ -184,7 +206,8 @@ def test_against_draws_paired_differences_and_says_which_are_settled() -> None:
     assert list(last.x) == [-0.002] and last.marker.color == METHODS[2].color
     assert first.text[0] == "random − PVE: −2.0 points [−3.0 points, −1.0 points], 5 pairs"
     caption = figures.caption_of(fig)
-    assert "random is riskier than PVE; 1 cannot be told from it" in caption
+    assert "Riskier than PVE: random. Not settled, for the whisker of the risk crosses zero: 1 other." in caption
+    assert [(shape.x0, shape.xref) for shape in fig.layout.shapes] == [(0, "x"), (0, "x2")]  # the lines it speaks of
     one = figures.against(CHANGES.assign(seeds=1), reference="PVE")
     assert "one seed" in figures.caption_of(one)
 
@@ -194,7 +217,7 @@ def test_shares_shift_names_what_moved_beside_the_control() -> None:
     assert list(named(fig, "after").x) == [0.45, 0.35, 0.2]
     assert list(fig.layout.yaxis.ticktext) == ["stem", "block 1", "head"]
     caption = figures.caption_of(fig)
-    assert "stem changed most: its share of vulnerability moved by −15.0 points, in the control by −2.0" in caption
+    assert "The share of stem changed most, by −15.0 points; without a rewind (control) it changes by −2.0" in caption
     assert len(figures.share_shift(SHARES[:3]).data) == 1
 
 
@@ -202,4 +225,4 @@ def test_overlap_reads_the_smallest_fraction() -> None:
     fig = figures.overlap_curve(OVERLAP, control="second scoring")
     assert [trace.name for trace in fig.data] == ["after the rewind", "second scoring", "by chance"]
     assert list(named(fig, "by chance").y) == pytest.approx(list(named(fig, "by chance").x))
-    assert "of the top 0.1 % it keeps 0.4 %" in figures.caption_of(fig)  # .001 ** .8 = .00398
+    assert "of the top 0.1 %, 0.4 % stayed" in figures.caption_of(fig)  # .001 ** .8 = .00398

@@ -18,6 +18,13 @@ def test_mean_interval_by_hand():
         mean_interval([])
 
 
+def test_an_interval_ends_where_the_possible_does():
+    # .8 and 1: mean .9, standard error .1, t(1) at .975 = 12.71
+    found = mean_interval([0.8, 1.0], low=0.0, high=1.0)
+    assert (found.value, found.low, found.high) == (pytest.approx(0.9), 0.0, 1.0)
+    assert mean_interval([0.8, 1.0]).high == pytest.approx(0.9 + 1.2706, abs=1e-4)
+
+
 def test_mean_interval_equals_scipy():
     values = np.random.default_rng(0).normal(size=9)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)

@@ -143,6 +143,15 @@ def test_over_seeds_by_hand():
     assert (alone["auc_low"], alone["auc_high"]) == pytest.approx((0.77, 0.83))
 
 
+def test_shares_stay_between_nothing_and_all_and_epsilon_has_no_ceiling():
+    table = pd.DataFrame(
+        {"method": "a", "strength": 0.0, "seed": [0, 1], "test_accuracy": [0.8, 1.0], "auc": 0.6, "epsilon": [1.0, 9.0]}
+    ).assign(**{f"{name}_{end}": 0.0 for name in ("test_accuracy", "auc", "epsilon") for end in ("low", "high")})
+    (row,) = over_seeds(table, ("test_accuracy", "auc", "epsilon")).to_dict("records")
+    assert (row["test_accuracy_low"], row["test_accuracy_high"]) == (0.0, 1.0)
+    assert row["epsilon_low"] == 0 and row["epsilon_high"] == pytest.approx(5 + 4 * 12.7062, abs=1e-3)
+
+
 def test_over_seeds_does_not_average_what_some_seeds_lack():
     points = table(("a", 1.0, 0, 0.8, 0.6), ("a", 1.0, 1, 0.8, np.nan))
     assert np.isnan(over_seeds(points)["auc"].iloc[0])

@@ -65,7 +65,9 @@ def test_further_measures_have_their_interval_and_count(finished, finished_store
     assert f"{row['one_run_correct']:.0f} / 40 guesses right" in shown["one-run ε before"]
     canaries = attacks.loc[("loss", "canaries")]
     assert cells.loc["Loss threshold, canaries"]["exposure before"].startswith(f"{canaries['exposure']:.3g} bits [")
-    assert shown["exposure before"] == "–" and "it is a heuristic here" in said(app)
+    assert shown["exposure before"] == "–" and "take it as a heuristic" in said(app)
+    names = list(cells.columns)
+    assert names.index("balanced accuracy after") == names.index("balanced accuracy before") + 1  # side by side
 
 
 def test_choosing_attacks_and_records(finished_store):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.experiment import parse, run
+from core.experiment import config_of, parse, run
 from core.store import Store
+from pages import frame
 from tests.conftest import ROOT, SMALL
 
 
@@ -67,3 +68,47 @@ def test_the_onion_panel(monkeypatch, tmp_path) -> None:
     assert not page.exception
     assert any("Scored again, they carry" in m.value for m in page.markdown)
     streamlit.cache_resource.clear()
+
+
+def test_dp_sgd_offers_a_way_past_batch_norm(started, monkeypatch, tmp_path) -> None:
+    import streamlit
+
+    store = Store(tmp_path)
+    for batch in (32, 128):
+        run(parse(SMALL | {"train": {"epochs": 1, "batch_size": batch}, "defence": None}), store)
+    monkeypatch.setenv("REWINDLAB_STORE", str(store.root))
+    streamlit.cache_resource.clear()
+    found = {}
+    for batch in (32, 128):
+        page = AppTest.from_file(str(ROOT / "pages/main.py"), default_timeout=30)
+        page.query_params["experiment"] = next(
+            key for key in frame.known(store) if config_of(store, key).train.batch_size == batch
+        )
+        page.run().switch_page("rewind.py").run()
+        next(group for group in page.get("button_group") if group.label == "What to do").set_value("scratch").run()
+        _box(page, "Objective").set_value("dpsgd").run()
+        assert not page.exception and "set model.norm to group" in page.error[0].value
+        assert not any(button.label == "Train from scratch" for button in page.button)
+        found[batch] = [button for button in page.button if button.label == "Start over with group norm"], page
+    # more than there are members: said at once, not after the click
+    assert not found[128][0] and "more than data.members" in found[128][1].error[1].value
+    found[32][0][0].click().run()
+    (experiment,) = started
+    assert (experiment.model.norm, experiment.defence.objective.kind) == ("group", "dpsgd")
+    streamlit.cache_resource.clear()
+
+
+def test_the_early_epoch_is_asked_for_only_where_it_is_used(finished_store: Store, started) -> None:
+    page = _open()
+    assert not any(number.label == "Early epoch" for number in page.number_input)
+    _box(page, "Rewind to").set_value("early").run()
+    assert not page.exception
+    next(number for number in page.number_input if number.label == "Early epoch").set_value(1).run()
+    next(b for b in page.button if b.label == "Rewind and fine-tune").click().run()
+    assert [(e.defence.rewind_to, e.defence.early_epoch) for e in started] == [("early", 1)]
+
+
+def test_choices_are_spelled_out(finished_store: Store) -> None:
+    page = _open()
+    assert _box(page, "Mode").options == ["A1: set to zero", "A2: tune only these", "A3: freeze, tune the rest"]
+    assert "chance" in _box(page, "Selection").options and "the trained model" in _box(page, "Base").options

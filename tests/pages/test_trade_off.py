@@ -18,11 +18,11 @@ from core.experiment import run
 from core.metrics import Box, over_seeds, pareto_front
 from core.presets import PRESETS
 from core.store import Store
-from core.sweep import Sweep, parse_sweep, points
+from core.sweep import Sweep, parse_sweep, points, remember
 from core.sweep_cost import sweep_estimate
 from pages import trade_off_new
 from pages import trade_off_words as words
-from pages.trade_off_picture import picked
+from pages.trade_off_picture import picked, prepared
 from tests.conftest import ROOT, SMALL
 
 QUICK = SMALL | {"audit": {"attacks": ["loss", "mentr"], "gradient_records": 0}}
@@ -58,32 +58,50 @@ TABLE = models(
 
 def test_findings_by_hand():
     text = told(TABLE, BEFORE)
-    assert "**CWRF** (r = 1 %) has the lowest attack AUC: .600 [.590, .610] at 83.0 % [82.0, 84.0]; undefended" in text
-    assert "**Pareto front** (points not beaten on both axes): CWRF (2); for every point of RelaxLoss and early" in text
+    assert "**CWRF** (r = 1 %) has the lowest attack AUC: .600 [.590, .610] at an accuracy of 83.0 % [82.0" in text
+    assert "(undefended: .640 [.630, .650] at 84.0 % [83.0, 85.0])." in text
+    assert "CWRF (2 of 2 points). Beaten everywhere: RelaxLoss and early." in text
     # CWRF: .83 · .8 + .78 · .1 = .742; RelaxLoss: .82 · .78 + .76 · .06 = .685; early: .7 · .68 = .476
-    assert "attack AUC .500–1.000): CWRF .742, RelaxLoss .685, early .476. With one seed" in text
+    assert "attack AUC .500–1.000; more is better): CWRF .742; RelaxLoss .685; early .476. With one seed" in text
     # CWRF: .8 is two fifths of the way from .78 to .83; RelaxLoss: two thirds from .76 to .82
-    assert "**At test accuracy 80.0 %** attack AUC is: CWRF .570, RelaxLoss .600; not reached by early" in text
+    assert (
+        "**At the same test accuracy, 80.0 %**, attack AUC is: CWRF .570; RelaxLoss .600. Not reached by early" in text
+    )
     assert "early (less accurate throughout)" in text
     assert "**One seed**" in text
 
 
 def test_findings_do_not_praise_what_does_not_help():
     worse = models(("CWRF", np.nan, 0, 0.83, 0.66))
-    assert "no lower than before" in told(worse, BEFORE) and "the undefended model beats every point" in told(
+    assert "**no lower** than before" in told(worse, BEFORE) and "the undefended model beats every point" in told(
         worse, BEFORE
     )
-    assert "No point keeps test accuracy within 2 points" in told(models(("A1", np.nan, 0, 0.1, 0.5)), BEFORE)
+    assert "No point keeps test accuracy within 2 percentage points" in told(
+        models(("A1", np.nan, 0, 0.1, 0.5)), BEFORE
+    )
 
 
 def test_seeds_decide_whether_a_lead_is_settled():
-    def runs(spread: float) -> pd.DataFrame:
-        rows = [("a", np.nan, s, 0.8, 0.55 + spread * s) for s in range(3)]
-        return models(*rows, *[("b", np.nan, s, 0.8, 0.65 + spread * s) for s in range(3)])
+    def runs(spread: float, seeds: int = 3) -> pd.DataFrame:
+        lines = (("a", 0.55), ("b", 0.65))
+        rows = [(m, x, s, 0.8 - x / 10, auc + spread * s) for m, auc in lines for x in (0, 1) for s in range(seeds)]
+        return models(*rows)
 
     text = told(runs(0.001), BEFORE)
-    assert "cannot be told apart" not in text and "**One seed**" not in text
-    assert "The first two cannot be told apart by their intervals" in told(runs(0.1), BEFORE)
+    assert "Hypervolume" in text and "overlap" not in text and "seeds**" not in text and "**One seed**" not in text
+    assert "The intervals of the first two overlap" in told(runs(0.1), BEFORE)
+    assert "**Two seeds**" in told(runs(0.1, seeds=2), BEFORE)
+
+
+def test_single_points_are_not_compared_as_if_they_were_lines():
+    single = models(*[(f"m{i}", np.nan, 0, 0.8 + i / 100, 0.55 + i / 50) for i in range(8)])
+    text = told(single, BEFORE)
+    assert "Hypervolume" not in text and "same test accuracy" not in text and "**Pareto front**" in text
+    beaten = pd.concat([single, models(*[(f"n{i}", np.nan, 0, 0.5, 0.9) for i in range(6)])])
+    assert "Beaten everywhere: 6 methods." in told(beaten, BEFORE)
+    # group norm is a baseline of its own, which must not silence the first sentence
+    two = pd.concat([BEFORE, models(("before, group norm", np.nan, 0, 0.7, 0.6))])
+    assert "(undefended: .640" in told(single, two)
 
 
 def test_boxes_and_axes():
@@ -121,6 +139,7 @@ def swept(finished, tmp_path_factory) -> tuple[Store, Sweep]:
     """A store with all but the last point of a sweep, and its job as one that was cancelled."""
     store = Store(shutil.copytree(finished[0].root, tmp_path_factory.mktemp("swept") / "store"))
     sweep = parse_sweep(SWEEP)
+    remember(store, sweep)
     for point in points(sweep)[:-1]:
         run(point.experiment, store)
     folder = store.root / "jobs" / sweep.hash
@@ -163,7 +182,7 @@ def box(app: AppTest, label: str):
 def test_a_sweep_that_is_not_whole(opened, swept):
     app = opened()
     text = said(app)
-    assert "5 / 6 points are finished. It was cancelled." in text
+    assert "5 of 6 experiments are finished. It was cancelled." in text
     assert any(button.label == "Resume" for button in app.button)
     assert "**Pareto front**" in text and "**One seed**" in text
     table = app.dataframe[0].value
@@ -188,29 +207,40 @@ def test_a_running_sweep_shows_what_is_there_and_can_be_cancelled(opened, swept)
         assert len(app.get("plotly_chart")) == 3 and len(app.get("progress")) >= 1
         file.write_text(json.dumps(state | {"state": "failed", "error": "out of paper"}))
         app.run()
-        assert any("5 / 6 points are finished. It stopped with an error: out of paper." in e.value for e in app.error)
+        (error,) = [error.value for error in app.error]
+        assert "5 of 6 experiments are finished. It stopped with an error: out of paper." in error
     finally:
         file.write_text(kept)
 
 
 def test_another_risk_attack_and_accuracy(opened):
     app = opened()
-    risk = next(group for group in app.get("button_group") if group.label == "Risk")
+    risk = next(group for group in app.get("button_group") if group.label == "Measure of risk")
     risk.set_value("tpr_01").run()
     assert not app.exception and "**Not resolvable**: 100 non-members" in said(app)
     box(app, "Attack").set_value("mentr").run()
     assert not app.exception
     next(box for box in app.number_input if box.label.startswith("Compare")).set_value(99.0).run()
-    assert not app.exception and "**At test accuracy 99.0 %**" not in said(app)
+    assert not app.exception and "At the same test accuracy" not in said(app)
 
 
 def test_a_point_becomes_the_current_experiment(opened, swept):
     app = opened()
     other = points(swept[1])[3].experiment.hash
     box(app, "One point in detail").set_value(other).run()
-    next(button for button in app.button if button.label.startswith("Make it")).click().run()
+    next(button for button in app.button if button.label.startswith("Show it on")).click().run()
     assert not app.exception
     assert app.session_state["experiment"] == other and app.query_params["experiment"] == other
+
+
+def test_every_measure_in_the_table_is_a_mean_over_seeds():
+    table = models(("CWRF", 0.1, 0, 0.8, 0.6), ("CWRF", 0.1, 1, 0.9, 0.6), ("none", np.nan, 0, 0.8, 0.6))
+    table = table.assign(tpr_01=[0.1, 0.3, 0.1], tpr_01_low=0.0, tpr_01_high=1.0)
+    _, means, before = prepared(table, "fraction r", "auc", ["auc", "tpr_01"])
+    (row,) = words.cells(means, ["auc", "tpr_01"]).to_dict("records")
+    assert row["TPR at 1 % FPR"].startswith("20.0 %") and row["strength"] == "r = 10 %"
+    assert list(before["method"]) == ["before"]
+    assert "strength" not in words.cells(means.assign(label=""), ["auc"])
 
 
 def test_a_click_names_the_experiment_of_its_mark():
@@ -219,10 +249,41 @@ def test_a_click_names_the_experiment_of_its_mark():
     assert picked({"selection": {"points": []}}) is None
 
 
+def test_a_sweep_of_the_command_line_is_listed_and_its_points_come_last(opened, swept, monkeypatch):
+    store, sweep = swept
+    job = store.root / "jobs" / sweep.hash
+    away = job.rename(store.root / "away")
+    try:
+        app = opened()
+        assert (
+            "It was not started on this page" in said(app)
+            and "· digits, convnet · 6 experiments ·" in box(app, "Comparison").options[0]
+        )
+        own = {f"· {point.experiment.hash[:6]}" for point in points(sweep)}
+        listed = next(box for box in app.sidebar.selectbox if box.label == "Experiment").options
+        places = [place for place, name in enumerate(listed) if name[-8:] in own]
+        assert 0 < len(places) < len(listed) and places == list(range(len(listed) - len(places), len(listed)))
+    finally:
+        away.rename(job)
+
+
+def test_the_comparison_stays_chosen_when_the_page_is_left(opened, swept):
+    store, sweep = swept
+    other = Sweep.model_validate(SWEEP | {"name": "other"})
+    remember(store, other)
+    app = opened()
+    assert box(app, "Comparison").value == other.hash  # the newest
+    box(app, "Comparison").set_value(sweep.hash).run()
+    app.switch_page("overview.py").run()
+    app.switch_page("trade_off.py").run()
+    assert not app.exception and box(app, "Comparison").value == sweep.hash
+    (store.root / "sweeps" / f"{other.hash}.json").unlink()
+
+
 def test_own_fields_are_checked_before_anything_starts(opened):
     app = opened()
     box(app, "What to compare").set_value(trade_off_new.OWN).run()
-    assert not app.exception and "**18 points" in said(app)  # 3 · 2 values, 3 seeds
+    assert not app.exception and "**18 experiments**: 6 points, 3 seeds each" in said(app)  # 3 · 2 values
     next(box for box in app.number_input if box.label == "Seeds").set_value(99).run()
     assert any("at most 500" in e.value for e in app.error)
     next(box for box in app.number_input if box.label == "Seeds").set_value(1).run()
@@ -239,7 +300,7 @@ def test_an_empty_store_offers_a_first_comparison(tmp_path, monkeypatch):
     app = AppTest.from_file(str(ROOT / "pages/main.py"), default_timeout=60).run()
     app.switch_page("trade_off.py").run()
     streamlit.cache_resource.clear()
-    assert not app.exception and "No sweep yet" in said(app)
+    assert not app.exception and "No comparison yet" in said(app)
     assert any(button.label == "Start" for button in app.button)
 
 
@@ -274,7 +335,7 @@ def crossed_script():
 def test_two_settings_are_crossed_and_paired():
     app = AppTest.from_function(crossed_script).run()
     assert not app.exception
-    assert [head.value for head in app.subheader] == ["Objective and mode", "Against one method, seed by seed"]
+    assert [head.value for head in app.subheader] == ["By objective and mode", "Against one method, seed by seed"]
     charts = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
     matrix, pairs, one = charts
     assert matrix["layout"]["yaxis"]["ticktext"] == ["ce", "hamp", "ccl"]
