@@ -9,7 +9,6 @@ from functools import cache
 
 import torch
 
-
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of mallopt(3)."""
 
@@ -33,10 +32,12 @@ def low_precision() -> torch.dtype | None:
 def keep_memory() -> None:
     """Tell glibc to keep freed memory: activations come and go every step, and asking the kernel for them anew costs
     a conv net on a CPU 10 to 20 % of its time in page faults. Does nothing elsewhere."""
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if device().type == "cpu" and hasattr(libc, "mallopt"):
-        for parameter, size in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, (1 << 31) - 1)):
-            libc.mallopt(parameter, size)
+    if device().type != "cpu" or sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:  # not in every C library
+        mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def autocast(dtype: torch.dtype | None) -> contextlib.AbstractContextManager:
