@@ -27,7 +27,7 @@ from core.config import BadInput
 from core.experiment import Experiment, parse
 from core.figures import numbers as n
 from core.metrics import mean_interval, paired_differences
-from core.presets import PRESETS
+from core.presets import HOW, PRESETS
 from core.progress import TerminalProgress
 from core.report import sweep_text
 from core.store import Store
@@ -85,7 +85,7 @@ def differences(rows: pd.DataFrame) -> str:
 
 def matrix(rows: pd.DataFrame) -> str:
     """Objective × way of using it: test accuracy and, after the stroke, AUC; means over seeds."""
-    ways = [way for way in dict.fromkeys(rows["how"]) if isinstance(way, str)]
+    ways = [how for _, how, _ in HOW]
     lines = [f"| | {' | '.join(ways)} |", "|---" * (len(ways) + 1) + "|"]
     for name, part in rows.dropna(subset=["objective"]).groupby("objective", sort=False):
         cells = []
