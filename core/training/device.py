@@ -31,7 +31,7 @@ def low_precision() -> torch.dtype | None:
 @cache
 def keep_memory() -> None:
     """Tell glibc to keep freed memory: activations come and go every step, and asking the kernel for them anew costs
-    a conv net on a CPU 10 to 20 % of its time in page faults. Does nothing elsewhere."""
+    thousands of page faults per step of a conv net on a CPU (benchmarks/page_faults.py). Does nothing elsewhere."""
     if device().type != "cpu" or sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
