@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (one, many):
         command.add_argument("--store", help="folder of results (default: REWINDLAB_STORE, else runs/)")
         command.add_argument("--json", action="store_true", help="print the result as JSON on the last line")
-        command.add_argument("--cluster", help="address of a Dask scheduler that trains the reference models")
+        command.add_argument("--cluster", help="address of a Dask scheduler for reference models and points of a sweep")
         command.add_argument("--job", help=argparse.SUPPRESS)
         _experiment_flags(command)
     return top

@@ -123,7 +123,7 @@ class Experiment(Config):
         if isinstance(d, FromScratch) and d.stop_after and d.stop_after >= (d.epochs or self.train.epochs):
             raise ValueError(f"defence.stop_after {d.stop_after} is not before the last epoch: leave it empty")
         if isinstance(d, CWRF) and d.rewind_to == "early":
-            epochs = self.train.epochs if d.base == "trained" else self.importance.epochs or self.train.epochs
+            epochs = (self.train if d.base == "trained" else self.importance.recipe(self.train)).epochs
             if d.base == "trained" and self.weights:
                 raise ValueError("an early epoch is known only of models trained here: set defence.base to pve")
             own = self.train.objective
@@ -172,7 +172,7 @@ def plan(experiment: Experiment) -> dict[str, Stage]:
         add("load", "load", {"model": _plain(e.model), **_plain(e.weights)}, "data")
     else:
         add_training("train", e.train, e.train.objective)
-    scoring = e.train.model_copy(update={"epochs": e.importance.epochs or e.train.epochs})
+    scoring = e.importance.recipe(e.train)
     pve = PVE(lam=e.importance.lam, kl=e.importance.kl)
     add_training("learnability", scoring, CrossEntropy())
     add_training("vulnerability", scoring, pve)

@@ -83,13 +83,24 @@ def train(
     recipe: TrainConfig,
     seed: int,
     objective: ObjectiveBase | None = None,
+    start: State | None = None,
+    held: State | None = None,
+    anchor: nn.Module | None = None,
     scores: bool = True,
     stop_after: int | None = None,
     on_epoch: OnEpoch = _quiet,
 ) -> Trained:
-    """Train `model` from where it is. The scores are those of the objective: learnability with cross-entropy,
-    privacy vulnerability with PVE; `scores` False leaves them out."""
+    """Train `model` from `start`, else from where it is; 0 epochs leave it there.
+
+    held: masks of weights that do not move. anchor: a model at the initial weights, for PVE that starts elsewhere.
+    The scores are those of the objective: learnability with cross-entropy, privacy vulnerability with PVE; `scores`
+    False leaves them out.
+    """
+    if start is not None:
+        model.load_state_dict(start)
     initial = state_of(model)
+    if not recipe.epochs:
+        return Trained(initial, initial, [], {})
     run = fit(
         model,
         members=records.members,
@@ -98,7 +109,9 @@ def train(
         objective=objective,
         reference=records.reference,
         watch=records.watch,
+        frozen=held,
         accumulate=scores,
+        anchor=anchor,
         stop_after=stop_after,
         on_epoch=on_epoch,
     )
@@ -144,66 +157,6 @@ def rewind_weights(
     return Rewound(rewind(base=base, initial=target, masks=marked, mode=config.mode), marked, layers)
 
 
-def finetune(
-    model: nn.Module,
-    records: Records,
-    start: State,
-    *,
-    recipe: TrainConfig,
-    seed: int,
-    held: dict[str, torch.Tensor] | None = None,
-    on_epoch: OnEpoch = _quiet,
-) -> Trained:
-    """Load `start` into `model` and fine-tune it with the `held` weights kept exactly; 0 epochs: only load it."""
-    model.load_state_dict(start)
-    if not recipe.epochs:
-        return Trained(start, state_of(model), [], {})
-    run = fit(
-        model,
-        members=records.members,
-        recipe=recipe,
-        seed=seed,
-        reference=records.reference,
-        watch=records.watch,
-        frozen=held,
-        on_epoch=on_epoch,
-    )
-    return Trained(start, state_of(model), run.log, {}, run.privacy)
-
-
-def rescore(
-    model: nn.Module,
-    records: Records,
-    start: State,
-    *,
-    anchor: nn.Module,
-    recipe: TrainConfig,
-    objective: ObjectiveBase,
-    seed: int,
-    held: dict[str, torch.Tensor] | None = None,
-    on_epoch: OnEpoch = _quiet,
-) -> Trained:
-    """Vulnerability scores of a model as it is now: PVE training goes on from `start`, `held` weights do not move.
-
-    anchor: a model at the initial weights, where the reference records are held.
-    """
-    model.load_state_dict(start)
-    run = fit(
-        model,
-        members=records.members,
-        recipe=recipe,
-        seed=seed,
-        objective=objective,
-        reference=records.reference,
-        watch=records.watch,
-        frozen=held,
-        accumulate=True,
-        anchor=anchor,
-        on_epoch=on_epoch,
-    )
-    return Trained(start, state_of(model), run.log, {n: s.numpy() for n, s in run.scores.items()})
-
-
 def ranking(
     selection: str, model: nn.Module, records: Records, *, base: State, names: list[str], seed: int
 ) -> dict[str, np.ndarray]:
@@ -237,49 +190,53 @@ def cwrf(
     epochs. The stages of an experiment do the same with a store between them.
     """
     pve = PVE(lam=importance.lam, kl=importance.kl)
-    scoring = scoring_recipe(recipe, importance)
-    model = make_model(seed)
+    scoring = importance.recipe(recipe)
+    model, anchor = make_model(seed), make_model(seed)
     names = [row["name"] for row in describe(model)]
 
-    def run(objective: ObjectiveBase, stop_after: int | None = None, scores: bool = True) -> Trained:
-        chosen = recipe if objective is recipe.objective else scoring
+    def run(
+        objective: ObjectiveBase, recipe: TrainConfig, scores: bool = False, stop_after: int | None = None
+    ) -> Trained:
         fresh = make_model(seed)
         return train(
-            fresh, records, recipe=chosen, seed=seed, objective=objective, scores=scores, stop_after=stop_after
+            fresh, records, recipe=recipe, seed=seed, objective=objective, scores=scores, stop_after=stop_after
         )
 
-    objective = pve if config.base == "pve" else recipe.objective
-    scored = run(CrossEntropy() if config.selection == "learnability" else pve)
-    base = scored if config.base == "pve" and config.selection != "learnability" else run(objective, scores=False)
-    target = {"initial": scored.initial}.get(config.rewind_to)
-    if config.rewind_to == "fresh":
-        target = state_of(make_model(seed + FRESH))
-    elif config.rewind_to == "early":
-        target = run(objective, config.early_epoch, False).final
-    assert target is not None
-    scores = scored.scores
-    if config.selection not in ("pve", "learnability"):
+    objective, own = (pve, scoring) if config.base == "pve" else (recipe.objective, recipe)
+    base = run(objective, own, scores=config.base == "pve" and config.selection == "pve")
+    if config.rewind_to == "early":
+        target = run(objective, own, stop_after=config.early_epoch).final
+    else:
+        target = state_of(anchor if config.rewind_to == "initial" else make_model(seed + FRESH))
+    if config.selection == "pve":
+        scores = base.scores or run(pve, scoring, scores=True).scores
+    elif config.selection == "learnability":
+        scores = run(CrossEntropy(), scoring, scores=True).scores
+    else:
         scores = ranking(config.selection, model, records, base=base.final, names=names, seed=seed)
-    tuning, anchor, at = recipe_of(recipe, config), make_model(seed), base.final
-    held: dict[str, torch.Tensor] | None = None
+    tuning, at = recipe_of(recipe, config), base.final
+    held: State | None = None
     for number in range(config.rounds):
         if number:
-            scores = rescore(
-                model, records, at, anchor=anchor, recipe=scoring, objective=pve, seed=seed, held=kept(held, config)
+            still = kept(held, config.mode)
+            scores = train(
+                model, records, start=at, anchor=anchor, recipe=scoring, objective=pve, seed=seed, held=still
             ).scores
         rewound = rewind_weights(model, base=at, target=target, scores=scores, config=config, held=held)
         held = rewound.masks
-        frozen_ = frozen(masks=held, mode=config.mode)
-        on_epoch = watch(model) if number == config.rounds - 1 else _quiet
-        at = finetune(model, records, rewound.state, recipe=tuning, seed=seed, held=frozen_, on_epoch=on_epoch).final
+        at = train(
+            model,
+            records,
+            start=rewound.state,
+            recipe=tuning,
+            seed=seed,
+            held=frozen(masks=held, mode=config.mode),
+            scores=False,
+            on_epoch=watch(model) if number == config.rounds - 1 else _quiet,
+        ).final
     return model
 
 
-def kept(held: dict[str, torch.Tensor] | None, config: CWRF) -> dict[str, torch.Tensor] | None:
+def kept(held: State | None, mode: str) -> State | None:
     """The weights that stay rewound while the model is scored again: none after A2, which tunes just those."""
-    return None if config.mode == "A2" else held
-
-
-def scoring_recipe(recipe: TrainConfig, importance: ImportanceConfig) -> TrainConfig:
-    """The training recipe with the epochs of the scoring runs."""
-    return recipe.model_copy(update={"epochs": importance.epochs or recipe.epochs})
+    return None if mode == "A2" else held

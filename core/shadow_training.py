@@ -15,7 +15,7 @@ from core.data import Dataset
 from core.data.to_tensors import tensors
 from core.defence import CWRF, FromScratch, objective_of, recipe_of
 from core.experiment import Experiment
-from core.pipeline import OnEpoch, Records, cwrf, finetune, make, train
+from core.pipeline import OnEpoch, Records, cwrf, make, train
 from core.queries import Trajectory, ask
 from core.training.device import device
 
@@ -79,7 +79,7 @@ def pipeline(
         trained = train(model, records, recipe=e.train, seed=seed, scores=False, on_epoch=first(model))
         if d:
             recipe = recipe_of(e.train, d)
-            finetune(model, records, trained.final, recipe=recipe, seed=seed, on_epoch=watch(model))
+            train(model, records, start=trained.final, recipe=recipe, seed=seed, scores=False, on_epoch=watch(model))
     return (objective_of(d) if d else e.train.objective).release(model)
 
 

@@ -31,10 +31,8 @@ from core.importance.index import ScoreIndex
 from core.importance.vulnerability import PVE
 from core.models import checkpoints
 from core.models.regions import describe, regions
-from core.pipeline import FRESH, OnEpoch, Records, Rewound, Trained, make, rewind_weights, state_of
-from core.pipeline import finetune as tune
+from core.pipeline import FRESH, OnEpoch, Records, Rewound, Trained, kept, make, rewind_weights, state_of
 from core.pipeline import ranking as rank
-from core.pipeline import rescore as rescore_pipeline
 from core.pipeline import train as train_pipeline
 from core.queries import Trajectory, ask
 from core.rewinding.apply import State, frozen
@@ -137,11 +135,11 @@ def rescore(b: Build, e: Experiment, key: str) -> None:
     folder, recipe = b.inputs["model"], _recipe(b)
     # of the onion's control the same weights are held, so that only their values tell the two apart
     rewound = b.inputs.get("defended", folder)
-    held = None if b.config["mode"] == "A2" else _masks(rewound, model)
-    done = rescore_pipeline(
+    held = kept(_masks(rewound, model), b.config["mode"])
+    done = train_pipeline(
         model,
         _records(dataset),
-        checkpoints.read(folder / "final.safetensors"),
+        start=checkpoints.read(folder / "final.safetensors"),
         anchor=anchor,
         recipe=recipe,
         objective=recipe.objective,
@@ -335,7 +333,16 @@ def _tune(
     recipe = recipe_of(e.train, e.defence)
     path = Trajectory(dataset, recipe.epochs)
     on_epoch = _reporter(b, recipe.epochs, path.of(model))
-    done = tune(model, _records(dataset), start, recipe=recipe, seed=e.seed, held=held, on_epoch=on_epoch)
+    done = train_pipeline(
+        model,
+        _records(dataset),
+        recipe=recipe,
+        seed=e.seed,
+        start=start,
+        held=held,
+        scores=False,
+        on_epoch=on_epoch,
+    )
     _save_states(b, model, done, layers, path)
 
 

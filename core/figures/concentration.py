@@ -7,9 +7,9 @@ import math
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.figures.layout import empty, finish, mark_x, percent_axis, percent_decades
+from core.figures.layout import diagonal, empty, finish, mark_x, percent_axis, percent_decades
 from core.figures.numbers import fraction
-from core.figures.palette import CONTEXT, SCORES
+from core.figures.palette import SCORES
 
 
 def concentration(curve: pd.DataFrame, r: float | None = None) -> go.Figure:
@@ -41,17 +41,7 @@ def concentration(curve: pd.DataFrame, r: float | None = None) -> go.Figure:
             nearest = part.iloc[(part["fraction"].apply(math.log) - math.log(r)).abs().argmin()]
             told.append(f"{fraction(float(nearest['share']))} of {score}")
     low = float(curve["fraction"].min())
-    even = [10 ** (math.log10(low) * (1 - step / 40)) for step in range(41)]
-    fig.add_trace(
-        go.Scatter(
-            x=even,
-            y=even,
-            mode="lines",
-            name="if spread evenly",
-            line={"color": CONTEXT.color, "width": 1, "dash": "dot"},
-            hoverinfo="skip",
-        )
-    )
+    diagonal(fig, low, "if spread evenly")
     caption = "The higher the curve starts, the fewer weights hold the score."
     if r is not None:
         mark_x(fig, r, f"r = {fraction(r)} ", log=True)

@@ -118,6 +118,13 @@ def mark_x(fig: go.Figure, at: float, text: str, *, log: bool = False, above: bo
     note(fig, text, **{"x": math.log10(at) if log else at, "xref": "x", "yref": "paper", "xanchor": "right", **place})
 
 
+def diagonal(fig: go.Figure, low: float, name: str) -> None:
+    """The line y = x from `low` to 1, curved where x is logarithmic: what even spread or chance would give."""
+    even = [10 ** (math.log10(low) * (1 - step / 40)) for step in range(41)]
+    line = {"color": CONTEXT.color, "width": 1, "dash": "dot"}
+    fig.add_trace(go.Scatter(x=even, y=even, mode="lines", name=name, line=line, hoverinfo="skip"))
+
+
 def color_bar(title: str, **more: Any) -> dict[str, Any]:
     """A thin horizontal colour bar above the plot, where it takes no width from a narrow screen."""
     return {

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.figures.layout import empty, finish, percent_axis, percent_decades, row_height, short_all
+from core.figures.layout import diagonal, empty, finish, percent_axis, percent_decades, row_height, short_all
 from core.figures.numbers import fraction, points
 from core.figures.palette import AFTER, BEFORE, CONTEXT, Ink
 
@@ -98,17 +98,7 @@ def overlap_curve(curve: pd.DataFrame, *, control: str = "control") -> go.Figure
             )
         )
     low = float(curve["fraction"].min())
-    even = [10 ** (math.log10(low) * (1 - step / 40)) for step in range(41)]
-    fig.add_trace(
-        go.Scatter(
-            x=even,
-            y=even,
-            mode="lines",
-            name="by chance",
-            line={"color": CONTEXT.color, "width": 1, "dash": "dot"},
-            hoverinfo="skip",
-        )
-    )
+    diagonal(fig, low, "by chance")
     after = curve[curve["when"] == "after"]
     told = ""
     if len(after):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from core.config import Config
+
+if TYPE_CHECKING:
+    from core.training.recipe import TrainConfig
 
 
 class ImportanceConfig(Config):
@@ -18,3 +21,7 @@ class ImportanceConfig(Config):
     """Direction of the KL term. The paper leaves it open; the default is KL(initial ‖ trained)."""
     epochs: int | None = Field(None, ge=1, le=10_000)
     """Epochs of the two scoring runs; empty: as many as the training recipe."""
+
+    def recipe(self, training: TrainConfig) -> TrainConfig:
+        """The training recipe with the epochs of the scoring runs."""
+        return training.model_copy(update={"epochs": self.epochs or training.epochs})

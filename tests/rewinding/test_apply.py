@@ -7,7 +7,7 @@ import torch
 
 from core.defence import recipe_of
 from core.models import ConvNet
-from core.pipeline import Records, finetune, make, rewind_weights, train
+from core.pipeline import Records, make, rewind_weights, train
 from core.rewinding import CWRF, Finetune
 from core.rewinding.apply import frozen, rewind
 from core.training import TrainConfig
@@ -60,7 +60,7 @@ def test_the_pipeline_rewinds_freezes_and_tunes(trained, mode, base):
     total = sum(p.numel() for p in weights.values())
     assert rewound.layers["rewound"].sum() == round(0.2 * total) == sum(int(m.sum()) for m in rewound.masks.values())
     tuning, held = recipe_of(recipe, config), frozen(masks=rewound.masks, mode=mode)
-    done = finetune(model, records, rewound.state, recipe=tuning, seed=0, held=held)
+    done = train(model, records, start=rewound.state, recipe=tuning, seed=0, held=held, scores=False)
     for name, value in kept.items():
         if name not in weights:  # batch-norm buffers
             assert torch.equal(rewound.state[name], value)
@@ -92,5 +92,5 @@ def test_no_fine_tuning_leaves_the_rewound_state(trained):
     rewound = rewind_weights(
         make_model(), base=plain.final, target=scoring.initial, scores=scoring.scores, config=config
     )
-    done = finetune(make_model(), records, rewound.state, recipe=recipe_of(recipe, config), seed=0)
+    done = train(make_model(), records, start=rewound.state, recipe=recipe_of(recipe, config), seed=0, scores=False)
     assert all(torch.equal(done.final[name], value) for name, value in rewound.state.items()) and done.log == []
