@@ -1,62 +1,56 @@
-"""How long the server takes to run each page of a finished experiment, in milliseconds; the first visit builds figures.
+"""How long a person waits for each page of a finished experiment, in milliseconds from the click to the last drawing.
 
-    REWINDLAB_STORE=runs python benchmarks/page_switch.py [--experiment HASH] [--cold]
+    python benchmarks/page_switch.py [--store runs] [--rounds 6]
 
-Prints for each page the first visit and the median of the later ones, wall and processor time; on a busy machine the
-processor time is the one to read. --cold leaves out the imports that the app makes at its start (pages/warm.py): then
-first visits pay for them. The browser's drawing comes on top.
+Starts the dashboard on a store whose newest experiment is finished and drives Chromium through the navigation. A
+visit ends with the last change of the page's document, plots included, once the script has run to its end and
+nothing has changed for a second. The first visit builds the figures; later ones take them from memory. Needs an
+otherwise idle machine, the development requirements and Chromium.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
-from streamlit.testing.v1 import AppTest
+from dashboard import dashboard
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # the pages import core
+PAGES = ("Model", "Critical weights", "Layer risk", "Rewind", "Attacks", "Trade-off", "Overview")
 
-PAGES = ("overview", "model", "critical_weights", "layer_risk", "rewind", "attacks", "trade_off")
+WATCH = """() => {
+    new MutationObserver(() => { window.changed = performance.now() })
+        .observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true})
+    document.addEventListener("click", () => { window.clicked = window.changed = performance.now() }, true)
+}"""
+QUIET = """() => document.querySelector("[data-test-script-state='notRunning']")
+    && performance.now() - window.changed > 1000"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--store", default="runs", help="folder of results with a finished experiment")
     parser.add_argument("--rounds", type=int, default=6, help="visits of every page")
-    parser.add_argument("--cold", action="store_true", help="without the imports at the app's start")
-    parser.add_argument("--experiment", help="hash; default: the newest of the store")
     args = parser.parse_args()
-    print(f"{'':20}{'first visit':>20}{'later':>20}\n{'':20}" + 2 * f"{'wall':>10}{'processor':>10}")
-    if not args.cold:
-        from pages.warm import warm
-
-        show("at the app's start", timed(warm))
-    app = AppTest.from_file(str(ROOT / "pages" / "main.py"), default_timeout=60)
-    if args.experiment:
-        app.query_params["experiment"] = args.experiment
-    visits: dict[str, list[tuple[float, float]]] = {page: [] for page in PAGES}
-    for _ in range(args.rounds):
-        for page in PAGES:
-            app.switch_page(f"{page}.py")
-            visits[page].append(timed(app.run))
-            assert not app.exception, app.exception
-    for page, (first, *later) in visits.items():
-        show(page, first, *(statistics.median(part) for part in zip(*later, strict=True)))
-
-
-def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Wall and processor time, of all threads."""
-    wall, processor = time.perf_counter(), time.process_time()
-    work()
-    return 1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - processor)
-
-
-def show(what: str, first: tuple[float, float], *later: float) -> None:
-    print(f"{what:20}" + "".join(f"{value:10.0f}" for value in (*first, *later)))
+    visits: dict[str, list[float]] = {name: [] for name in PAGES}
+    with dashboard(args.store) as page:
+        page.wait_for_timeout(10_000)  # imports at the app's start, the first page
+        page.evaluate(WATCH)
+        for _ in range(args.rounds):
+            for name in PAGES:
+                page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
+                page.get_by_role("heading", name=name, exact=True).wait_for()
+                page.wait_for_function(QUIET)
+                assert not page.get_by_test_id("stException").count(), f"{name} fails"
+                visits[name].append(page.evaluate("window.changed - window.clicked"))
+        plots = {name: 0 for name in PAGES}
+        for name in PAGES:
+            page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
+            page.get_by_role("heading", name=name, exact=True).wait_for()
+            page.wait_for_function(QUIET)
+            plots[name] = page.locator(".js-plotly-plot").count()
+    print(f"{'':20}{'first':>10}{'later':>10}{'plots':>10}")
+    for name, (first, *later) in visits.items():
+        print(f"{name:20}{first:>10.0f}{statistics.median(later):>10.0f}{plots[name]:>10}")
 
 
 if __name__ == "__main__":

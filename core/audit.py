@@ -43,6 +43,8 @@ ADAPTIVE, ASSUMED_RECIPE = "adaptive", "assumed recipe"
 """Reference models of the target's own pipeline; of a recipe that is only assumed, as for weights somebody brings."""
 NON_ADAPTIVE = "non-adaptive"
 """Ends the name of an attack whose reference models were trained without the defence."""
+NO_REFERENCES = "no references"
+"""Of an attack that looks at nothing but the target: there is no adaptive version of it."""
 REFERENCES = {"reference_phi", "reference_logits"}
 """Signals that come from reference models."""
 
@@ -141,7 +143,7 @@ def audit(
         ]
     for name, attack, seen in runs:
         referred = attack.looks_at_references(seen)
-        adaptive = NON_ADAPTIVE if seen is non_adaptive else own_references if referred else "no references"
+        adaptive = NON_ADAPTIVE if seen is non_adaptive else own_references if referred else NO_REFERENCES
         title = f"{attack.title} ({adaptive})" if referred else attack.title
         row: dict[str, Any] = {"attack": name, "title": title, "adaptive": adaptive, "group": "all"}
         reason = attack.is_compatible(seen)

@@ -40,11 +40,20 @@ def text(summary: dict[str, Any]) -> str:
         test = summary["paired"].get(attack)
         change = f"{n.auc(test['difference'], test['low'], test['high'])} {n.p_value(test['p_value'])}" if test else ""
         rows.append((f"AUC {attack}", *cells, change))
-        cells = [n.accuracy(f["tpr_at_fpr"]["0.01"]) if f else n.MISSING for f in pair]
+        cells = [_tpr(f) if f else n.MISSING for f in pair]
         rows.append((f"  TPR at 1 % FPR, {found['members']} + {found['non_members']} records", *cells, ""))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([head, f"learnability against vulnerability, Pearson: {pearson}", *guarantees, "", *lines, ""])
+
+
+def _tpr(found: dict[str, Any]) -> str:
+    """TPR at 1 % FPR of one attack with its Clopper–Pearson interval."""
+    from core.figures import numbers as n
+    from core.metrics import clopper_pearson
+
+    rate = clopper_pearson(round(found["tpr_at_fpr"]["0.01"] * found["members"]), found["members"])
+    return n.accuracy(rate.value, rate.low, rate.high)
 
 
 def sweep_text(rows: pd.DataFrame, write: str = "plain", bootstrapped: dict[tuple, Interval] | None = None) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.attacks import ATTACKS
+from core.audit import ADAPTIVE, NO_REFERENCES
 from core.defence import CWRF, FineTuning, FromScratch, objective_of
 from core.demo import start_demo
 from core.experiment import title
@@ -106,8 +107,7 @@ def measures(before: dict, after: dict | None, what: str, now: Current | None = 
             value, low, high = (side[f"test_accuracy{end}"] for end in ("", "_low", "_high"))
         else:
             assert now
-            table = now.table(when, "attacks")
-            row = table[(table["attack"] == now.config.audit.attacks[0]) & (table["group"] == "all")].iloc[0]
+            row = row_of(now, now.config.audit.attacks[0], when)
             names = ("auc", "auc_low", "auc_high") if what == "AUC" else ("tpr_01", "tpr_01_low", "tpr_01_high")
             value, low, high = (row[name] for name in names)
         unit = "AUC" if what == "AUC" else "%"
@@ -146,7 +146,13 @@ def roc_curves(now: Current, attack: str) -> pd.DataFrame:
     """The attack's ROC before and, where finished, after."""
     parts = [now.table(when, "curves").assign(when=when) for when in ("before", "after") if now.has(when)]
     table = pd.concat(parts)
-    return table[table["attack"] == attack].assign(attack=ATTACKS[attack].title)
+    return table[table["attack"] == attack].assign(attack=row_of(now, attack)["title"])
+
+
+def row_of(now: Current, attack: str, when: str = "before") -> pd.Series:
+    """What one audit found with the attack on all its records."""
+    table = now.table(when, "attacks")
+    return table[(table["attack"] == attack) & (table["group"] == "all")].iloc[0]
 
 
 def so_far(now: Current) -> None:
@@ -164,6 +170,16 @@ def so_far(now: Current) -> None:
         headline = now.config.audit.attacks[0]
         non_members = int((~now.table("before", "records")["member"]).sum())
         frame.draw(roc_figure(roc_curves(now, headline), False, non_members), "roc-before")
+
+
+def attacker(now: Current) -> str:
+    """What the attacker of the headline knows of the defence."""
+    row = row_of(now, now.config.audit.attacks[0], "after" if now.has("after") else "before")
+    if row["adaptive"] == NO_REFERENCES:
+        return "The attack needs no reference models, so there is no adaptive version of it."
+    if row["adaptive"] == ADAPTIVE:
+        return "The attack is adaptive: its reference models went through the whole pipeline of the model."
+    return f"The attack's reference models are of an {row['adaptive']}."  # of weights that somebody brought
 
 
 def next_steps() -> None:
@@ -184,8 +200,7 @@ def details(now: Current) -> None:
     with st.expander("How these numbers came about"):
         st.markdown(
             f"{frame.facts(now)}. AUC intervals: DeLong, 95 %. Accuracy and TPR intervals: Clopper–Pearson, 95 %. "
-            "Test accuracy is measured on non-members, flipped labels included. The attack needs no reference "
-            "models, so there is no adaptive version of it."
+            f"Test accuracy is measured on non-members, flipped labels included. {attacker(now)}"
         )
         times = {
             title(key): (frame.read_stage(folder).get("seconds"), folder.name)

@@ -144,7 +144,8 @@ def page(key: str, sweep: Sweep) -> None:
     names = list(dict.fromkeys(str(point.label.get("method", "sweep")) for point in every))
     methods = in_colour(key, names, means)
     at = (key, attack, risk, done)  # what the figures depend on
-    picture(at, means, before, risk, methods)
+    attacker = words.attacker(ATTACKS[attack.split(":")[0]].title, shown)
+    picture(at, means, before, risk, attacker, methods)
     st.subheader("What to notice", anchor=False)
     place = st.container()
     target = common_accuracy(means, risk=risk)
@@ -159,9 +160,11 @@ def page(key: str, sweep: Sweep) -> None:
         )
     place.markdown("\n".join(f"- {sentence}" for sentence in told))
     table_below(key, sweep, table, means, risks)
-    panels.along(at, means, before, axis=axis, risk=risk, methods=methods)
-    panels.crossed(at, shown, means, list(dict.fromkeys(name for point in every for name in point.label)), risk)
-    panels.paired(at, shown, methods, risk)
+    panels.along(at, means, before, axis=axis, risk=risk, attack=attacker, methods=methods)
+    panels.crossed(
+        at, shown, means, list(dict.fromkeys(name for point in every for name in point.label)), risk, attacker
+    )
+    panels.paired(at, shown, methods, risk, attacker)
     details(sweep, every[0].experiment)
     st.page_link("attacks.py", label="The current experiment's attacks in detail", icon=":material/arrow_forward:")
 

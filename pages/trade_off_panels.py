@@ -43,7 +43,7 @@ def target(key: str, common: float) -> float:
 
 
 def along(
-    at: tuple, means: pd.DataFrame, before: pd.DataFrame, *, axis: str, risk: str, methods: Sequence[str]
+    at: tuple, means: pd.DataFrame, before: pd.DataFrame, *, axis: str, risk: str, attack: str, methods: Sequence[str]
 ) -> None:
     """What the one setting does that runs along all lines. at: which sweep, attack, risk and points are shown."""
     long = means.groupby("method")["strength"].nunique() >= FEWEST
@@ -52,11 +52,13 @@ def along(
     st.subheader(f"What {axis} does", anchor=False)
     part = means[means["method"].isin(long[long].index)]
     log = words.is_fraction(axis)
-    make = partial(sensitivity, part, title=axis, risk=risk, log=log, methods=methods, before=before)
+    make = partial(sensitivity, part, title=axis, risk=risk, attack=attack, log=log, methods=methods, before=before)
     frame.draw(once(("along", *at, *methods), make), f"along-{risk}")
 
 
-def crossed(at: tuple, points: pd.DataFrame, means: pd.DataFrame, labels: Sequence[str], risk: str) -> None:
+def crossed(
+    at: tuple, points: pd.DataFrame, means: pd.DataFrame, labels: Sequence[str], risk: str, attack: str
+) -> None:
     """Two settings crossed, such as mode and objective: the matrix, and one value against another in every row."""
     labels = [name for name in labels if name in means and name not in LINE and means[name].nunique() > 1]
     labels = [name for name in labels if not means[name].equals(means["strength"])]  # a field that is the strength
@@ -65,7 +67,7 @@ def crossed(at: tuple, points: pd.DataFrame, means: pd.DataFrame, labels: Sequen
     across, down = sorted(labels, key=lambda name: means[name].nunique())
     st.subheader(f"By {_words(down)} and {_words(across)}", anchor=False)
     named = means.dropna(subset=labels).rename(columns={name: _words(name) for name in labels})
-    make = partial(mode_matrix, named, rows=_words(down), columns=_words(across), risk=risk)
+    make = partial(mode_matrix, named, rows=_words(down), columns=_words(across), risk=risk, attack=attack)
     frame.draw(once(("cross", *at), make), f"cross-{risk}")
     values = list(dict.fromkeys(means[across].dropna()))
     left, right = st.columns(2)
@@ -79,11 +81,11 @@ def crossed(at: tuple, points: pd.DataFrame, means: pd.DataFrame, labels: Sequen
         parts.append(found[found["method"] == one].assign(method=row))
     if parts:
         table = pd.concat(parts)
-        make = partial(against, table, reference=str(other), risk=risk, methods=list(table["method"]))
+        make = partial(against, table, reference=str(other), risk=risk, attack=attack, methods=list(table["method"]))
         frame.draw(once(("pairs", *at, one, other), make), f"pairs-{risk}")
 
 
-def paired(at: tuple, points: pd.DataFrame, methods: Sequence[str], risk: str) -> None:
+def paired(at: tuple, points: pd.DataFrame, methods: Sequence[str], risk: str, attack: str) -> None:
     """Every method in colour minus one of them, seed by seed, at one strength."""
     points = points[points["method"].isin(methods)]
     together = points.groupby("strength", dropna=False)["method"].nunique()
@@ -104,7 +106,7 @@ def paired(at: tuple, points: pd.DataFrame, methods: Sequence[str], risk: str) -
     first = next((name for name in names if name.lower().startswith(REFERENCES)), names[0])
     reference = left.selectbox("Against", names, index=names.index(first))
     found = paired_differences(here, reference=reference, columns=(ACCURACY, risk))
-    make = partial(against, found, reference=reference, risk=risk, methods=methods)
+    make = partial(against, found, reference=reference, risk=risk, attack=attack, methods=methods)
     frame.draw(once(("against", *at, *methods, str(strength), reference), make), f"against-{risk}")
 
 

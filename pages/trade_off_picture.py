@@ -78,9 +78,9 @@ def clicked(widget: str) -> None:
         st.toast(f"All pages show experiment {key} now.")
 
 
-def picture(at: tuple, means: pd.DataFrame, before: pd.DataFrame, risk: str, methods: list[str]) -> None:
+def picture(at: tuple, means: pd.DataFrame, before: pd.DataFrame, risk: str, attack: str, methods: list[str]) -> None:
     """The main figure; a click on a point makes it the current experiment. at: which sweep, attack, risk and points."""
-    make = partial(trade_off, means, risk=risk, methods=methods, before=before)
+    make = partial(trade_off, means, risk=risk, attack=attack, methods=methods, before=before)
     figure = once(("trade-off", *at, *methods), make)
     widget = f"trade-off-{at[0]}-{risk}"
     st.plotly_chart(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from core.audit import NO_REFERENCES
 from core.experiment import Experiment
 from core.figures import numbers as n
 from core.figures.methods import ACCURACY, RISKS
@@ -166,6 +167,12 @@ def _matched(points: pd.DataFrame, risk: str, target: float) -> str:
     missed = [f"{row['method']} ({row['verdict']})" for row in rows if not row["seeds"]]
     rest = f". Not reached by {_listed(missed, most=NAMED)}" if missed else ""
     return f"**At the same test accuracy, {n.accuracy(target)}**, {RISKS[risk].title} is: {'; '.join(parts)}{rest}."
+
+
+def attacker(title: str, table: pd.DataFrame) -> str:
+    """The attack's title and, where it looks at reference models, whether they know the defence."""
+    known = [said for said in dict.fromkeys(table["adaptive"]) if said and said != NO_REFERENCES]
+    return f"{title} ({' / '.join(known)})" if known else title
 
 
 def cells(means: pd.DataFrame, risks: list[str]) -> pd.DataFrame:

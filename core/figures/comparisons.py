@@ -16,11 +16,11 @@ from core.figures.methods import ACCURACY, ACCURACY_TITLE, RISKS, ends, inks, wh
 from core.figures.palette import CONTEXT, COUNTS, Ink
 
 
-def mode_matrix(table: pd.DataFrame, *, rows: str, columns: str, risk: str = "auc") -> go.Figure:
+def mode_matrix(table: pd.DataFrame, *, rows: str, columns: str, risk: str = "auc", attack: str = "") -> go.Figure:
     """Two settings crossed, such as mode × objective: each cell with its accuracy and, below it, its risk.
 
     table: one row per cell with the columns named `rows` and `columns` (in words), test_accuracy and the risk with
-    _low and _high. Colour is the risk; combinations that are missing stay empty.
+    _low and _high. Colour is the risk, attack whose it is; combinations that are missing stay empty.
     """
     how = RISKS[risk]
     table = table.dropna(subset=[ACCURACY, risk])
@@ -51,13 +51,13 @@ def mode_matrix(table: pd.DataFrame, *, rows: str, columns: str, risk: str = "au
             hoverongaps=False,
             xgap=2,
             ygap=2,
-            colorbar=color_bar(how.title, nticks=5, tickformat=".0%" if how.percent else ".3~f"),
+            colorbar=color_bar(how.of(attack), nticks=5, tickformat=".0%" if how.percent else ".3~f"),
         )
     )
     safest = table.loc[table[risk].idxmin()]
     finish(
         fig,
-        caption=f"Each cell: {ACCURACY_TITLE}, below it {how.title}; darker is safer. The lowest: {safest[rows]}, "
+        caption=f"Each cell: {ACCURACY_TITLE}, below it {how.of(attack)}; darker is safer. The lowest: {safest[rows]}, "
         f"{safest[columns]}, {how.write(safest[risk])} at an accuracy of {n.accuracy(safest[ACCURACY])}.",
         x=columns,
         y=rows,
@@ -71,17 +71,19 @@ def mode_matrix(table: pd.DataFrame, *, rows: str, columns: str, risk: str = "au
     return fig
 
 
-def against(differences: pd.DataFrame, *, reference: str, risk: str = "auc", methods: Sequence[str] = ()) -> go.Figure:
+def against(
+    differences: pd.DataFrame, *, reference: str, risk: str = "auc", attack: str = "", methods: Sequence[str] = ()
+) -> go.Figure:
     """Methods against the `reference`, paired by seed: dot and interval of the difference in accuracy and in risk.
 
     differences: method, seeds (pairs), test_accuracy and the risk as differences with _low and _high (NaN with one
-    pair), see `core.metrics.paired_differences`. The reference itself is the line at zero. methods: their order,
-    which sets the colours.
+    pair), see `core.metrics.paired_differences`. The reference itself is the line at zero. attack: whose risk it is.
+    methods: their order, which sets the colours.
     """
     how = RISKS[risk]
     differences = differences[differences["method"] != reference].dropna(subset=[ACCURACY, risk])
     if differences.empty:
-        return empty(f"Nothing to compare with {reference} yet.", x=f"{how.title}, difference", y="method")
+        return empty(f"Nothing to compare with {reference} yet.", x=f"{how.of(attack)}, difference", y="method")
     names = list(dict.fromkeys(differences["method"]))
     drawn = inks(methods, names)
     panel = row_height(len(names), each=30, frame=60)
@@ -89,7 +91,7 @@ def against(differences: pd.DataFrame, *, reference: str, risk: str = "auc", met
     fig = make_subplots(rows=2, cols=1, vertical_spacing=gap)
     finish(fig, caption=_verdict(differences, reference, risk), height=2 * panel, legend=False)
     for place, column in ((1, ACCURACY), (2, risk)):
-        title = ACCURACY_TITLE if column == ACCURACY else how.title
+        title = ACCURACY_TITLE if column == ACCURACY else how.of(attack)
         percent = column == ACCURACY or how.percent
         for row in differences.to_dict("records"):
             dot = _dot(row, column, names.index(row["method"]), drawn[row["method"]], reference, percent)

@@ -13,7 +13,6 @@ from core.figures.palette import CONTEXT, GRID, SIGNED, VULNERABILITY
 LARGEST = 200
 """Rows and columns of a weight image: more than a screen column resolves, and few enough to send."""
 MARKS = 1000
-POINTS = 5000
 
 
 def critical_counts(table: pd.DataFrame) -> go.Figure:
@@ -139,14 +138,12 @@ def weight_image(matrix: np.ndarray, critical_mask: np.ndarray) -> go.Figure:
 def initial_vs_trained(sample: pd.DataFrame) -> go.Figure:
     """Initial against trained values of a layer's weights from columns initial, trained, critical (bool).
 
-    At most 5 000 points; beyond that the rows are thinned evenly, critical ones first kept.
+    Every row is drawn: `core.importance.layer_detail.Layer.sample` thins a large layer.
     """
     x_title, y_title = "initial value of the weight", "trained value of the weight"
     if sample.empty:
         return empty("This layer has no weights.", x=x_title, y=y_title)
     critical, others = sample[sample["critical"].astype(bool)], sample[~sample["critical"].astype(bool)]
-    critical = _thin(critical, POINTS // 2 if len(others) > POINTS // 2 else POINTS - len(others))
-    others = _thin(others, POINTS - len(critical))
     fig = go.Figure()
     low, high = (float(f(sample[["initial", "trained"]].to_numpy())) for f in (np.min, np.max))
     fig.add_trace(
@@ -190,7 +187,3 @@ def initial_vs_trained(sample: pd.DataFrame) -> go.Figure:
     # not as wide as the line: training often spreads weights far beyond their initial range
     fig.update_xaxes(zeroline=True, zerolinecolor=GRID, nticks=6, range=[start - room, end + room])
     return fig
-
-
-def _thin(part: pd.DataFrame, most: int) -> pd.DataFrame:
-    return part if len(part) <= most else part.iloc[np.linspace(0, len(part) - 1, max(most, 0)).astype(int)]

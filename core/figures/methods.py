@@ -36,6 +36,12 @@ class Risk:
     chance: float | None = None
     """What an attacker without a model reaches, where that is worth a line."""
     percent: bool = False
+    attacked: bool = True
+    """Whether it is what one attack achieves, so that its axis has to name the attack."""
+
+    def of(self, attack: str) -> str:
+        """The title with the attack behind it, adaptive or not in its name; empty: no particular attack."""
+        return f"{self.title.removeprefix('attack ')} · {attack}" if attack and self.attacked else self.title
 
 
 def _epsilon(value: float | None, low: float | None = None, high: float | None = None) -> str:
@@ -47,7 +53,7 @@ RISKS = {
     "auc": Risk("attack AUC", n.auc, 0.5),
     "tpr_01": Risk("TPR at 1 % FPR", n.accuracy, 0.01, percent=True),
     "epsilon": Risk("empirical ε", _epsilon),
-    "dp_epsilon": Risk("guaranteed ε", _epsilon),
+    "dp_epsilon": Risk("guaranteed ε", _epsilon, attacked=False),
 }
 """Column of the risk → how it is drawn."""
 

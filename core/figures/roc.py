@@ -55,7 +55,7 @@ def roc_figure(curves: pd.DataFrame, log: bool, non_members: int) -> go.Figure:
                     x=part["fpr"].clip(lower=floor) if log else part["fpr"],
                     y=part["tpr"],
                     mode="lines",
-                    name=f"{attack}, {when}" if len(attacks) > 1 else when,
+                    name=f"{attack}, {when}",
                     line={"color": WHEN[when].color, "width": 2.2, "dash": dash},
                     hovertemplate=f"{attack}, {when}<br>FPR %{{x:.2%}}<br>TPR %{{y:.2%}}<extra></extra>",
                 )

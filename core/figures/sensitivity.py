@@ -20,14 +20,15 @@ def sensitivity(
     *,
     title: str,
     risk: str = "auc",
+    attack: str = "",
     log: bool = False,
     methods: Sequence[str] = (),
     before: pd.DataFrame | None = None,
 ) -> go.Figure:
     """Test accuracy and a risk, one below the other, along one setting, with their intervals as bands.
 
-    points and before: as for `trade_off`, rows with a strength. title: what the strength is, with its unit. `log`:
-    a logarithmic axis in per cent, for fractions such as r.
+    points, before and attack: as for `trade_off`, rows with a strength. title: what the strength is, with its unit.
+    `log`: a logarithmic axis in per cent, for fractions such as r.
     """
     how = RISKS[risk]
     points = points.dropna(subset=["strength", ACCURACY, risk])
@@ -51,13 +52,13 @@ def sensitivity(
         told.append(" and ".join(write_of(column)(value) for value in (points[column].min(), points[column].max())))
     finish(
         fig,
-        caption=f"Over this range test accuracy lies between {told[0]}, {how.title} between {told[1]}; a line that "
-        "stays inside its own band may not have moved at all.",
+        caption=f"Over this range test accuracy lies between {told[0]}, {how.of(attack)} between {told[1]}; a line "
+        "that stays inside its own band may not have moved at all.",
         height=520,
         legend=points["method"].nunique() > 1,
     )
     fig.update_yaxes(title_text=ACCURACY_TITLE, showgrid=True, row=1, col=1)
-    fig.update_yaxes(title_text=how.title, showgrid=True, row=2, col=1)
+    fig.update_yaxes(title_text=how.of(attack), showgrid=True, row=2, col=1)
     fig.update_xaxes(title_text=title, title_font={"size": SMALL_SIZE}, row=2, col=1)
     if log:
         low, high = float(points["strength"].min()), float(points["strength"].max())

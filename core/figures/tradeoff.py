@@ -23,18 +23,24 @@ FEW_LINES = 2
 
 
 def trade_off(
-    points: pd.DataFrame, *, risk: str = "auc", methods: Sequence[str] = (), before: pd.DataFrame | None = None
+    points: pd.DataFrame,
+    *,
+    risk: str = "auc",
+    attack: str = "",
+    methods: Sequence[str] = (),
+    before: pd.DataFrame | None = None,
 ) -> go.Figure:
     """Test accuracy against a risk with both intervals: one line per method along its strength, and the Pareto front.
 
     points: method, strength, label (in words), test_accuracy and the risk with _low and _high, seeds, front (bool) and
     experiment (its hash: custom data of the marks, so that a click knows it). before: rows with the same numbers of
-    undefended models, named by their method; they can lie on the front too. methods: those in colour, in order.
+    undefended models, named by their method; they can lie on the front too. attack: whose risk it is, for the axis.
+    methods: those in colour, in order.
     """
     how = RISKS[risk]
     points, before = (t.dropna(subset=[ACCURACY, risk]) for t in (points, points[:0] if before is None else before))
     if points.empty:
-        return empty("No point is finished yet.", x=how.title, y=ACCURACY_TITLE)
+        return empty("No point is finished yet.", x=how.of(attack), y=ACCURACY_TITLE)
     fig = go.Figure()
     everything = pd.concat([before, points]) if len(before) else points
     _front(fig, everything[everything["front"].astype(bool)], risk)
@@ -61,7 +67,7 @@ def trade_off(
         fig,
         caption=f"Up and left is better: more accuracy, less risk. {len(winners)} of {len(points)} points lie on the "
         "grey front. Where whiskers (95 % intervals) overlap on both axes, no order is settled.",
-        x=f"{how.title} (less is better)",
+        x=how.of(attack),
         y=ACCURACY_TITLE,
         height=420 + 12 * sum(trace.showlegend is not False for trace in fig.data),  # a phone has one name per line
     )

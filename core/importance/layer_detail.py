@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from core.config import BadInput
 
-POINTS = 1500
+POINTS = 600
 """Most rows of a sample: enough to see a cloud's shape, and few enough that a browser draws them at once."""
 
 

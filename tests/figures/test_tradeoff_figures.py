@@ -226,3 +226,20 @@ def test_overlap_reads_the_smallest_fraction() -> None:
     assert [trace.name for trace in fig.data] == ["after the rewind", "second scoring", "by chance"]
     assert list(named(fig, "by chance").y) == pytest.approx(list(named(fig, "by chance").x))
     assert "of the top 0.1 %, 0.4 % stayed" in figures.caption_of(fig)  # .001 ** .8 = .00398
+
+
+@pytest.mark.parametrize("risk", ["auc", "tpr_01", "epsilon"])
+def test_every_figure_of_a_risk_names_the_attack_and_what_it_knows(risk: str) -> None:
+    attack = "LiRA, online (adaptive)"
+    cells = CELLS.assign(tpr_01=0.1, epsilon=1.0)
+    changes = CHANGES.assign(
+        tpr_01=0.1, tpr_01_low=0.0, tpr_01_high=0.2, epsilon=1.0, epsilon_low=0.0, epsilon_high=2.0
+    )
+    drawn = [
+        figures.trade_off(POINTS, risk=risk, attack=attack),
+        figures.sensitivity(POINTS, title="r", risk=risk, attack=attack),
+        figures.mode_matrix(cells, rows="mode", columns="objective", risk=risk, attack=attack),
+        figures.against(changes, reference="PVE", risk=risk, attack=attack),
+    ]
+    assert all(attack in fig.to_json() for fig in drawn)
+    assert "LiRA" not in figures.trade_off(POINTS.assign(dp_epsilon=1.0), risk="dp_epsilon", attack=attack).to_json()

@@ -243,6 +243,12 @@ def test_every_measure_in_the_table_is_a_mean_over_seeds():
     assert "strength" not in words.cells(means.assign(label=""), ["auc"])
 
 
+def test_the_attack_is_named_with_what_it_knows():
+    table = pd.DataFrame({"adaptive": ["adaptive", "adaptive", ""]})
+    assert words.attacker("LiRA, online", table) == "LiRA, online (adaptive)"
+    assert words.attacker("loss threshold", table.assign(adaptive="no references")) == "loss threshold"
+
+
 def test_a_click_names_the_experiment_of_its_mark():
     mark = {"customdata": ["abc"], "x": 0.5}
     assert picked({"selection": {"points": [{"x": 1}, mark]}}) == "abc"
@@ -328,8 +334,8 @@ def crossed_script():
     table = pd.DataFrame(rows, columns=columns).assign(experiment="e")
     ends = {f"{name}_{end}": table[name] for name in ("test_accuracy", "auc") for end in ("low", "high")}
     table = table.assign(**ends)
-    panels.crossed(("s",), table, over_seeds(table), ["method", "mode", "objective"], "auc")
-    panels.paired(("s",), table, ["A2, ce", "A3, ce"], "auc")
+    panels.crossed(("s",), table, over_seeds(table), ["method", "mode", "objective"], "auc", "LiRA (adaptive)")
+    panels.paired(("s",), table, ["A2, ce", "A3, ce"], "auc", "LiRA (adaptive)")
 
 
 def test_two_settings_are_crossed_and_paired():
