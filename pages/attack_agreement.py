@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -13,12 +15,7 @@ from core.figures import agreement_heatmap
 from core.figures import numbers as n
 from pages import frame
 from pages.frame import Current
-
-
-@st.cache_data(max_entries=50, show_spinner=False)
-def pairs(audit: str, attacks: tuple[str, ...], _records: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of attacks of one audit; keyed by its folder."""
-    return shared_by(_records, attacks)
+from pages.once import once
 
 
 def agreement(now: Current, sides: list[str]) -> None:
@@ -30,13 +27,14 @@ def agreement(now: Current, sides: list[str]) -> None:
     records = now.table(side, "records")
     # attackers who ignore the defence would only repeat the rows of those who know it
     names = [c.removeprefix("score_") for c in records if c.startswith("score_") and not c.endswith(NON_ADAPTIVE)]
-    table = pairs(str(now.folders[side]), tuple(names), records)
+    at = (str(now.folders[side]), *names)
+    table = once(("pairs", *at), partial(shared_by, records, tuple(names)))
     if table.empty:
         st.info("It takes two attacks that have run to compare.")
         return
     titles = {name: ATTACKS[name].title for name in names}
     st.markdown(told(table, titles))
-    frame.draw(agreement_heatmap(table, titles), f"agreement-{side}")
+    frame.draw(once(("agreement", *at), partial(agreement_heatmap, table, titles)), f"agreement-{side}")
 
 
 def told(table: pd.DataFrame, titles: dict[str, str]) -> str:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
 from core.figures import numbers as n
 from pages.attack_words import NAME_WIDTH, known
+from pages.once import once
 
 SOURCES = {"references": "reference models", "other half": "the other half of the records"}
 """Where the threshold was chosen, as the audit calls it → in words."""
 
 
-def measures(scored: pd.DataFrame, sides: list[str]) -> None:
-    """The table, what its columns mean, and the formulae. `scored`: rows with a result, as `side_by_side` gives."""
+def measures(at: tuple, scored: pd.DataFrame, sides: list[str]) -> None:
+    """The table, what its columns mean, and the formulae. `scored`: rows with a result, as `side_by_side` gives, made
+    from what `at` names."""
     with st.expander("Balanced accuracy, empirical ε and exposure of the canaries", icon=":material/table_chart:"):
         pinned = {"attack": st.column_config.TextColumn(pinned=True, width=NAME_WIDTH)}
-        cells = table(scored, sides)
+        cells = once(("measures", *at), partial(table, scored, sides))
         st.dataframe(cells, hide_index=True, height="content", key="table-measures", column_config=pinned)
         st.caption(
             "Brackets are 95 % intervals. Every ε is a lower bound with 95 % confidence: the members found against the "

@@ -111,13 +111,18 @@ def curves(now: Current, chosen: dict[str, str], sides: list[str], non_members: 
     st.caption(caption_of(figure))
 
 
-def tables(now: Current, table: pd.DataFrame, sides: list[str]) -> None:
+def in_cells(scored: pd.DataFrame, sides: list[str]) -> dict[str, pd.DataFrame]:
+    """Name of a table → its cells in words."""
+    rates = {f"TPR at {fpr} FPR": words.tpr_table(scored, sides, prefix) for prefix, (fpr, _) in words.FPRS.items()}
+    return {"AUC": words.auc_table(scored, sides)} | rates
+
+
+def tables(now: Current, at: tuple, table: pd.DataFrame, sides: list[str]) -> None:
     """Every attack, all records and canaries as rows of their own; the same as CSV; what is missing, and how to add
-    it."""
+    it. at: what `table` was made from."""
     st.subheader("Every attack in numbers", anchor=False)
     scored = table[ran(table)]
-    shown = {"AUC": words.auc_table(scored, sides)}
-    shown |= {f"TPR at {fpr} FPR": words.tpr_table(scored, sides, prefix) for prefix, (fpr, _) in words.FPRS.items()}
+    shown = once(("cells", *at), partial(in_cells, scored, sides))
     for tab, (name, cells) in zip(st.tabs(list(shown)), shown.items(), strict=True):
         with tab:
             pinned = {"attack": st.column_config.TextColumn(pinned=True, width=words.NAME_WIDTH)}
@@ -135,7 +140,7 @@ def tables(now: Current, table: pd.DataFrame, sides: list[str]) -> None:
         icon=":material/download:",
         on_click="ignore",
     )
-    measures(scored, sides)
+    measures(at, scored, sides)
     not_run(now, table[~ran(table)].drop_duplicates("attack"))
     more(now)
 
@@ -203,7 +208,7 @@ def page(now: Current) -> None:
     scored = table[ran(table)]
     if scored.empty:
         st.warning("No attack could be run on this model; the reasons are in the table.")
-        tables(now, table, sides)
+        tables(now, (*folders, summary), table, sides)
         return
     everyone = scored[scored["group"] == "all"].set_index("attack", drop=False)
     chosen = choose(dict(everyone["title"]), sides) or list(everyone.index[:1])
@@ -212,7 +217,7 @@ def page(now: Current) -> None:
     curves(now, {name: everyone["title"][name] for name in chosen}, sides, non_members)
     st.subheader("What to notice", anchor=False)
     st.markdown("\n".join(f"- {sentence}" for sentence in words.findings(scored, chosen[0], sides)))
-    tables(now, table, sides)
+    tables(now, (*folders, summary), table, sides)
     per_record(now, sides)
     agreement(now, sides)
     one_attack(now, everyone, chosen[0], folders)

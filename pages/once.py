@@ -1,4 +1,4 @@
-"""Figures made once: most of the time of a page with many figures goes into making them."""
+"""Figures and tables made once: most of the time of a page goes into making them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ T = TypeVar("T")
 
 @st.cache_resource(max_entries=200, show_spinner=False)
 def once(key: tuple, _make: Callable[[], T]) -> T:
-    """The figure (or figures) of this key, for all sessions. The key names everything it depends on; results never
+    """The figure, figures or table of this key, for all sessions. The key names everything it depends on; results never
     change."""
     return _make()
