@@ -281,7 +281,7 @@ def selection(folder: Path, defence: CWRF) -> pd.DataFrame:
 
 
 def _recipe(recipe: TrainConfig, objective: ObjectiveBase) -> dict[str, Any]:
-    return {"recipe": _plain(recipe, "objective"), "objective": _plain(objective)}
+    return {"recipe": _plain(recipe, "objective"), "objective": _plain(objective, *objective.afterwards)}
 
 
 def _build(kind: str, experiment: Experiment, key: str, build: Build) -> None:

@@ -110,6 +110,21 @@ def test_where_the_weights_go(store):
     assert not np.isclose(found["fresh values"][0][conv][mask], initial[conv][mask]).all()
 
 
+@pytest.mark.parametrize("kind", ["scratch", "fine-tuning", "cwrf"])
+def test_what_is_only_released_differently_is_not_trained_again(store, kind):
+    def hamp(**settings):
+        objective = {"kind": "hamp", "gamma": 0.5, **settings}
+        own = {"objective": objective} if kind == "scratch" else {"finetune": {"epochs": 2, "objective": objective}}
+        return experiment({"kind": kind, **own})
+
+    plans = [plan(e) for e in (hamp(), hamp(test_time=True), hamp(test_time=True, key="another"), hamp(gamma=0.6))]
+    trained, audited, whole = ([p[name].hash for p in plans] for name in ("defended", "after", "experiment"))
+    assert trained[0] == trained[1] == trained[2] != trained[3]
+    assert len(set(audited)) == len(set(whole)) == 4
+    plainly, replaced = (run(e, store)["after"] for e in (hamp(), hamp(test_time=True)))
+    assert plainly["test_accuracy"] == replaced["test_accuracy"] and plainly["test_loss"] != replaced["test_loss"]
+
+
 def test_an_early_epoch_is_that_epoch_of_the_same_run(store):
     """Stopping after epoch 1 of 3 gives the weights the whole run had then, its learning rate schedule included."""
     from core.pipeline import make

@@ -60,6 +60,8 @@ class Objective(Config):
     title: ClassVar[str] = ""
     work: ClassVar[float] = 1.0
     """Time of a training step in units of one with cross-entropy, roughly; estimates of cost use it."""
+    afterwards: ClassVar[tuple[str, ...]] = ()
+    """Fields that only change what is released: the training does not depend on them."""
     kind: str
 
     def check(self, model: Config) -> str | None:

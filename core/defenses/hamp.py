@@ -32,6 +32,7 @@ class HAMP(Objective):
     """
 
     title: ClassVar[str] = "HAMP"
+    afterwards: ClassVar[tuple[str, ...]] = ("test_time", "key")
     kind: Literal["hamp"] = "hamp"
     gamma: float = Field(0.95, ge=0, le=1)
     """Least entropy γ of the soft labels as a share of log K, at most 0.9999; 0 keeps hard labels. Authors: CIFAR-10
