@@ -15,13 +15,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from core.attacks.shadows import reference_stages, workers
+from core.attacks.shadows import reference_stages
 from core.config import configs_in
 from core.data.facts import Facts, facts
 from core.defenses import Objective, ObjectiveBase
 from core.experiment import Experiment, plan
 from core.figures.numbers import seconds as in_words
 from core.importance.vulnerability import PVE
+from core.machine import workers
 from core.store import Stage, Store, read_json, write_json
 
 WORK = {"pve": PVE.work} | {

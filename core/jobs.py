@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from core.config import BadInput, whole_number
+from core.machine import gpus
 from core.progress import Cancelled, JobProgress, Progress
 from core.store import Store, read_json, write_json
 
@@ -230,7 +230,7 @@ def listing(store: Store) -> list[JobStatus]:
 
 def slots() -> int:
     """How many jobs compute at a time: REWINDLAB_SLOTS, else one per GPU, else one per two cores."""
-    return whole_number("REWINDLAB_SLOTS") or len(_gpus()) or max(1, (os.cpu_count() or 1) // 2)
+    return whole_number("REWINDLAB_SLOTS") or len(gpus()) or max(1, (os.cpu_count() or 1) // 2)
 
 
 def _folder(store: Store, key: str) -> Path:
@@ -302,30 +302,17 @@ def _finish_cancel(store: Store, key: str, process: psutil.Process, grace: float
 
 def _take_slot(store: Store, progress: Progress) -> FileLock:
     """Waits for one of the slots; on several GPUs each slot is one of them. Raises Cancelled."""
-    gpus = _gpus()
+    devices = gpus()
     locks = [store.lock(f"slot-{number}") for number in range(slots())]
     while True:
         for number, lock in enumerate(locks):
             with contextlib.suppress(Timeout):
                 lock.acquire(blocking=False)
-                if len(gpus) > 1:
-                    os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+                if len(devices) > 1:
+                    os.environ["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
                 return lock
         progress.check()
         time.sleep(_POLL)
-
-
-def _gpus() -> list[str]:
-    """Names of the CUDA devices this process may use, found without importing torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
-    if shutil.which("nvidia-smi"):
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False)
-            return [str(n) for n, _ in enumerate(line for line in done.stdout.splitlines() if line.startswith("GPU "))]
-    driver = Path("/proc/driver/nvidia/gpus")
-    return [str(number) for number, _ in enumerate(driver.iterdir())] if driver.is_dir() else []
 
 
 def in_words(error: Exception) -> str:

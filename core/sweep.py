@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from pydantic import Field, ValidationError, model_validator
 
-from core.attacks.shadows import workers
 from core.config import BadInput, Config, explain, merge, nested
 from core.defence import named
 from core.experiment import Experiment, parse, plan, run
-from core.progress import Progress
+from core.machine import workers
+from core.progress import Progress, Row
 from core.store import Stage, Store, digest, read_json, write_json
 
 if TYPE_CHECKING:
@@ -206,13 +206,18 @@ def _shared(every: list[Point], store: Store, progress: Progress) -> None:
         ]
         cluster = os.environ.get("REWINDLAB_CLUSTER", "")
         count = total - len(todo)
-        progress.update("shared", count, total, f"{count} of {total} results that several experiments share")
+
+        def told(count: int = count) -> str:
+            return f"{count} of {total} results that several experiments share"
+
+        progress.update("shared", count, total, told())
         for _ in fan_out(_stage, tasks, cluster=cluster, workers=workers(), check=progress.check):
             count += 1
-            progress.update("shared", count, total, f"{count} of {total} results that several experiments share")
+            progress.update("shared", count, total, told(count))
         for stage, _, _ in alone:
             with contextlib.suppress(BadInput):
-                store.ensure(stage, _Checked(progress))
+                store.ensure(stage, _Within(progress, count, total, told(count)))
+            count += 1
         for stage, _, _ in ready:
             todo.pop(stage.folder)
         # what cannot be computed is told by the points that need it; the others go on
@@ -228,12 +233,16 @@ def _missing(stage: Stage, todo: dict[str, Any], store: Store) -> bool:
     return stage.folder not in todo and store.find(stage) is None
 
 
-class _Checked(Progress):
-    """Silent, but stops when the sweep is told to."""
+class _Within(Progress):
+    """Of one shared stage: what it says goes behind what the sweep says; it stops when the sweep is told to."""
 
-    def __init__(self, outer: Progress) -> None:
+    def __init__(self, outer: Progress, done: int, total: int, told: str) -> None:
         super().__init__()
         self.check = outer.check  # type: ignore[method-assign]
+        self._say = lambda text: outer.update("shared", done, total, f"{told}; {text}")
+
+    def update(self, key: str, done: int, total: int, text: str = "", row: Row | None = None) -> None:
+        self._say(text)
 
 
 def _point(root: str, value: dict[str, Any]) -> str:

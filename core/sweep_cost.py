@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from core.attacks.shadows import workers
 from core.estimate import Estimate, estimate
 from core.experiment import Experiment, plan
+from core.machine import workers
 from core.store import Store
 
 

@@ -9,12 +9,13 @@ import pandas as pd
 import streamlit as st
 
 from core.attacks import ATTACKS
-from core.attacks.shadows import ShadowConfig, workers
+from core.attacks.shadows import ShadowConfig
 from core.audit import REFERENCES, AuditConfig
 from core.config import BadInput
 from core.estimate import missing_references
 from core.experiment import Experiment, title
 from core.figures import numbers as n
+from core.machine import workers
 from pages import forms, frame
 from pages import model_parts as parts
 from pages.frame import Current

@@ -8,11 +8,11 @@ from typing import Any
 import streamlit as st
 
 from core import jobs
-from core.attacks.shadows import workers
 from core.config import BadInput
 from core.estimate import Estimate
 from core.experiment import Experiment
 from core.figures import numbers as n
+from core.machine import workers
 from core.presets import PRESETS, ready
 from core.sweep import Sweep, parse_sweep, points, remember, submit, values_of
 from core.sweep_cost import sweep_estimate

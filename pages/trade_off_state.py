@@ -73,7 +73,7 @@ def _live(key: str, sweep: Sweep, done: tuple[str, ...]) -> None:
     elif under_way is None:
         told += " · starting"
     elif under_way.key == "shared":
-        told += f" · first what they share: {n.count(under_way.done, under_way.total)}"
+        told += f" · first {under_way.text or 'what they share'}"
     st.progress(len(done) / sweep.size, text=told)
     st.button(
         "Cancelling …" if job.cancelling else "Cancel",

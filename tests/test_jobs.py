@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core import jobs
+from core import jobs, machine
 from core.config import BadInput
+from core.machine import gpus, workers
 from core.progress import Cancelled, JobProgress
 from core.store import Store, read_json, write_json
 
@@ -24,6 +25,7 @@ OTHER = "fedcba9876543210"
 PROGRAM = """
 import subprocess, sys, time
 from core.config import BadInput
+from core.machine import gpus, workers
 from core.jobs import run_job
 from core.store import Stage, Store, read_json
 
@@ -309,10 +311,11 @@ def test_slots_from_environment_gpus_or_cores(monkeypatch):
             jobs.slots()
     monkeypatch.delenv("REWINDLAB_SLOTS")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    assert jobs._gpus() == ["2", "5"] and jobs.slots() == 2
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpus() == ["2", "5"] and jobs.slots() == 2
     monkeypatch.setattr(os, "cpu_count", lambda: 9)
-    assert jobs._gpus() == [] and jobs.slots() == 4
+    assert workers() == 4
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpus() == [] and jobs.slots() == 4 and workers() == 9
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     assert jobs.slots() == 1
 
@@ -323,7 +326,8 @@ def test_gpus_are_counted_by_the_driver_s_tool(tmp_path, monkeypatch):
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert jobs._gpus() == ["0", "1"]
+    monkeypatch.setattr(machine, "_installed", machine._installed.__wrapped__)  # as asked for the first time
+    assert gpus() == ["0", "1"]
 
 
 def test_the_real_command_names_the_config_the_store_and_the_job(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import pandas as pd
 import pytest
 
 from core import jobs
@@ -43,10 +44,11 @@ GRID = {"base": BASE, "vary": {"defence.fraction": [0.01, 0.1, 0.3], "defence.mo
 class Recorder(Progress):
     def __init__(self):
         super().__init__()
-        self.said = []
+        self.said, self.texts = [], []
 
     def update(self, key, done, total, text="", row=None):
         self.said.append((key, done, total))
+        self.texts.append(text)
         super().update(key, done, total, text, row)
 
 
@@ -212,6 +214,22 @@ def test_a_worker_that_does_not_see_the_store_says_so(tmp_path):
     from core.sweep import _point
 
     assert "file system that all of them share" in _point(str(tmp_path / "elsewhere"), {})
+
+
+@pytest.mark.slow
+def test_a_sweep_on_a_real_cluster_is_the_sweep_on_this_machine(tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    audit = {"attacks": ["loss", "rmia"], "gradient_records": 0, "shadows": {"models": 2}}
+    sweep = parse_sweep({"base": BASE | {"audit": audit}, "vary": {"defence.fraction": [0.1, 0.2]}})
+    here, there, progress = Store(tmp_path / "here"), Store(tmp_path / "there"), Recorder()
+    run_sweep(sweep, here, progress)
+    assert any("several experiments share; 1 of 2 reference models" in text for text in progress.texts)
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        monkeypatch.setenv("REWINDLAB_CLUSTER", cluster.scheduler_address)
+        run_sweep(sweep, there, Progress())
+    for attack in ("loss", "rmia"):
+        one, other = (results(store, sweep, attack) for store in (here, there))
+        pd.testing.assert_frame_equal(one, other)
 
 
 @pytest.mark.slow

@@ -16,7 +16,8 @@ from pydantic import Field, field_validator
 from safetensors.numpy import load_file
 
 from core.attacks.design import design_matrix
-from core.config import BadInput, Config, whole_number
+from core.config import BadInput, Config
+from core.machine import workers
 from core.store import Build, Stage, read_json
 
 if TYPE_CHECKING:
@@ -52,11 +53,6 @@ def reference_stages(*, key: str, config: dict[str, Any], data: Stage) -> list[S
         Stage(key, "reference", {**shared, "number": number}, {"data": data}, _nothing)
         for number in range(config["models"])
     ]
-
-
-def workers() -> int:
-    """Processes that train reference models at once: REWINDLAB_WORKERS, else one per core of this machine."""
-    return whole_number("REWINDLAB_WORKERS") or os.cpu_count() or 1
 
 
 def gather(build: Build, *, dataset: Dataset, experiment: dict[str, Any], data: Stage, defended: bool) -> None:
