@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -52,6 +52,11 @@ def recipe_of(recipe: TrainConfig, defence: CWRF | FineTuning | FromScratch) -> 
     return recipe.model_copy(update=changes)
 
 
+def nothing(defence: CWRF) -> dict[str, Any]:
+    """Changes that make it a rewind of no weight at all: the control that starts and is fine-tuned like it."""
+    return {"fraction": 1e-12, "layer_fractions": dict.fromkeys(defence.layer_fractions, 0.0)}
+
+
 def named(defence: CWRF | FineTuning | FromScratch | None) -> str:
     """Short words that tell defences apart: "CWRF + RelaxLoss", "RelaxLoss, fine-tuned", "RelaxLoss from scratch"."""
     if defence is None:
@@ -64,4 +69,4 @@ def named(defence: CWRF | FineTuning | FromScratch | None) -> str:
     return f"{objective} from scratch" + (f", {defence.stop_after} epochs" if defence.stop_after else "")
 
 
-__all__ = ["CWRF", "Defence", "FineTuning", "Finetune", "FromScratch", "named", "objective_of", "recipe_of"]
+__all__ = ["CWRF", "Defence", "FineTuning", "Finetune", "FromScratch", "named", "nothing", "objective_of", "recipe_of"]

@@ -1,6 +1,8 @@
 """Ready-made sweeps: the questions people ask about a defence, as points around one experiment. Free of torch.
 
-Each preset is a function of the experiment a person has at hand and a number of seeds.
+Each preset is a function of the experiment a person has at hand and a number of seeds. From the experiment come data,
+model, recipes and, of its CWRF, the share r, scope, base and fine-tuning; what else makes up CWRF is the paper's unless
+the preset varies it, so that the labels of the points are true whatever the experiment is.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from core.config import BadInput, explain
-from core.defence import CWRF, FineTuning, FromScratch, objective_of
+from core.defence import CWRF, FineTuning, FromScratch, nothing, objective_of
 from core.experiment import Experiment
 from core.sweep import Label, Sweep, SweepPoint
 
@@ -46,22 +48,27 @@ RIVALS: dict[str, Rival] = {
 FRACTIONS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
 LAMBDAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 CE = {"kind": "ce"}
+PAPER = {"mode": "A3", "selection": "pve", "rewind_to": "initial", "rounds": 1}
+"""CWRF as published, where a preset does not vary it."""
 MODES = {"A3": "A3: CWRF", "A2": "A2: only the rewound weights are tuned", "A1": "A1: the weights are removed"}
 
 
 def ablation(experiment: Experiment, seeds: int = 1) -> Sweep:
     objective = objective_of(experiment.defence or CWRF()).model_dump(mode="json")
     tuned = _tuned(experiment, objective)
+    other, words = (
+        ("pve", "the scoring run") if _own(experiment).base == "trained" else ("trained", "the trained model")
+    )
     points = [
-        *(_point(_rewound(experiment, mode=mode, finetune=tuned), method=words) for mode, words in MODES.items()),
-        _point(_rewound(experiment, finetune=tuned, base="trained"), method="A3 from the trained model"),
+        *(_point(_rewound(experiment, mode=mode, finetune=tuned), method=told) for mode, told in MODES.items()),
+        _point(_rewound(experiment, finetune=tuned, base=other), method=f"A3 from {words}"),
+        # the base of the rewind is often the scoring run: the same start with nothing rewound tells its part
+        _point(
+            _rewound(experiment, finetune=tuned, **nothing(_own(experiment))), method="fine-tuning of A3's base alone"
+        ),
         _point({"defence": {"kind": "fine-tuning", "finetune": tuned}}, method="fine-tuning alone, nothing rewound"),
         _point({"defence": _scratch(objective)}, method="the objective from scratch"),
     ]
-    # the base of the rewind is often the scoring run: the same start with nothing rewound tells its part
-    points.insert(
-        4, _point(_rewound(experiment, finetune=tuned, **_nothing(experiment)), method="fine-tuning of A3's base alone")
-    )
     return _sweep("ablation", experiment, points, seeds)
 
 
@@ -85,18 +92,18 @@ def modes(experiment: Experiment, seeds: int = 1) -> Sweep:
             mode=mode,
             objective=name,
         )
-        for name in ("cross-entropy", *RIVALS)
+        for name in ("cross-entropy", *_rivals(experiment))
         for mode in ("A1", "A2", "A3")
     ]
     return _sweep("modes", experiment, points, seeds)
 
 
 def defences(experiment: Experiment, seeds: int = 1) -> Sweep:
-    points = [_point(_with(experiment, "cross-entropy", "cwrf"), method="CWRF alone", how="CWRF", objective="none")]
-    points += [
+    points = [
         _point(_with(experiment, name, kind), method=words.format(name), how=how, objective=name)
-        for name in RIVALS
+        for name in ("cross-entropy", *_rivals(experiment))
         for kind, how, words in HOW
+        if (name, kind) != ("cross-entropy", "scratch")  # that is the model before
     ]
     points.append(_point(_stopped(experiment, 0.5), method="early stopping, half the epochs", how="from scratch"))
     return _sweep("defences", experiment, points, seeds)
@@ -111,7 +118,7 @@ def curves(experiment: Experiment, seeds: int = 1) -> Sweep:
             how=how,
             objective=name,
         )
-        for name, rival in RIVALS.items()
+        for name, rival in _rivals(experiment).items()
         for kind, how, words in HOW
         for strength in rival.strengths
     ]
@@ -133,8 +140,8 @@ def selection(experiment: Experiment, seeds: int = 1) -> Sweep:
     }
     points = [_point(_rewound(experiment, selection=rule), method=name, rule=name) for name, rule in rules.items()]
     # from the same weights: the trained model would change two things at once
-    nothing = _rewound(experiment, **_nothing(experiment))
-    return _sweep("selection", experiment, [*points, _point(nothing, method="nothing rewound", rule="nothing")], seeds)
+    points.append(_point(_rewound(experiment, **nothing(_own(experiment))), method="nothing rewound", rule="nothing"))
+    return _sweep("selection", experiment, points, seeds)
 
 
 def location(experiment: Experiment, seeds: int = 1) -> Sweep:
@@ -187,8 +194,11 @@ def ready(name: str, experiment: Experiment, seeds: int) -> Sweep:
 HOW: tuple[tuple[str, str, str], ...] = (
     ("scratch", "from scratch", "{}"),
     ("fine-tuning", "fine-tuning", "{}, fine-tuned"),
+    ("control", "CWRF's base fine-tuned", "{}, CWRF's base fine-tuned"),
     ("cwrf", "CWRF", "CWRF + {}"),
 )
+"""Kind, way and method of the ways to use an objective. CWRF usually starts from the scoring run and fine-tuning from
+the trained model; the control starts where CWRF starts and rewinds nothing."""
 
 
 def _sweep(name: str, experiment: Experiment, points: Sequence[SweepPoint], seeds: int) -> Sweep:
@@ -201,16 +211,20 @@ def _point(changes: dict[str, Any], **label: str | float) -> SweepPoint:
     return SweepPoint(label=named, changes=changes)
 
 
+def _rivals(experiment: Experiment) -> dict[str, Rival]:
+    """Those the model can be trained with: weights somebody brings keep their batch norm, so not with DP-SGD."""
+    fixed = experiment.weights is not None and getattr(experiment.model, "norm", "") == "batch"
+    return {name: rival for name, rival in RIVALS.items() if not (fixed and name == "DP-SGD")}
+
+
+def _own(experiment: Experiment) -> CWRF:
+    """The experiment's own CWRF, or the default one."""
+    return experiment.defence if isinstance(experiment.defence, CWRF) else CWRF()
+
+
 def _rewound(experiment: Experiment, **changes: Any) -> dict[str, Any]:
-    """The experiment's own CWRF, or the default one, with these fields changed."""
-    own = experiment.defence if isinstance(experiment.defence, CWRF) else CWRF()
-    return {"defence": own.model_dump(mode="json") | changes}
-
-
-def _nothing(experiment: Experiment) -> dict[str, Any]:
-    """A rewind of no weight at all."""
-    own = experiment.defence if isinstance(experiment.defence, CWRF) else CWRF()
-    return {"fraction": 1e-12, "layer_fractions": dict.fromkeys(own.layer_fractions, 0.0)}
+    """The paper's CWRF with the experiment's settings and these fields changed."""
+    return {"defence": _own(experiment).model_dump(mode="json") | PAPER | changes}
 
 
 def _with(
@@ -229,11 +243,15 @@ def _with(
     objective = FineTuning.model_validate({"finetune": {"objective": objective}}).finetune.objective.model_dump()
     tuned = _tuned(experiment, objective)
     if kind == "scratch":
+        if name == "PAST":  # it is made to follow on normal training, here on half of it
+            objective |= {"plain_epochs": experiment.train.epochs // 2}
         out: dict[str, Any] = {"defence": _scratch(objective)}
     elif kind == "fine-tuning":
         out = {"defence": {"kind": "fine-tuning", "finetune": tuned}}
     else:
-        out = _rewound(experiment, finetune=tuned, **changes)
+        out = _rewound(
+            experiment, finetune=tuned, **(nothing(_own(experiment)) if kind == "control" else {}), **changes
+        )
     # DP-SGD cannot train batch norm: its line has a baseline of its own
     private = name == "DP-SGD" and getattr(experiment.model, "norm", "") == "batch"
     return {**({"model.norm": "group"} if private else {}), **out}

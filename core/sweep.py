@@ -30,7 +30,7 @@ from core.store import Stage, Store, digest, read_json, write_json
 if TYPE_CHECKING:
     from core.metrics import Interval
 
-MOST = 500
+MOST = 1000
 """Points of one sweep; more are refused before anything runs."""
 
 Label = dict[str, str | int | float]
@@ -56,7 +56,8 @@ class Sweep(Config):
     base: dict[str, Any] = Field(default_factory=dict)
     """The experiment that is varied, as in an experiment's JSON file; empty: the demo."""
     vary: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
-    """Dotted field of the experiment → values; every combination is one point."""
+    """Dotted field of the experiment → values; every combination is one point. Values of `seed` are repeats of all
+    points, like `seeds`, but these very ones."""
     points: tuple[SweepPoint, ...] = ()
     """Single points beside or instead of a grid."""
     seeds: int = Field(1, ge=1, le=100)
@@ -70,7 +71,14 @@ class Sweep(Config):
         empty = [name for name, values in self.vary.items() if not values]
         if empty:
             raise ValueError(f"vary.{empty[0]} has no values")
+        if "seed" in self.vary and self.seeds > 1:
+            raise ValueError("give either seeds or values of vary.seed, not both")
         return self
+
+    @property
+    def repeats(self) -> int:
+        """Experiments per point, each with another seed."""
+        return len(self.vary.get("seed", ())) or self.seeds
 
     @property
     def size(self) -> int:
@@ -120,11 +128,11 @@ def parse_sweep(value: dict[str, Any]) -> Sweep:
 def points(sweep: Sweep) -> list[Point]:
     """The experiments in order, seeds innermost, so that whole points finish early. Raises BadInput for a bad one."""
     base = merge(Experiment().model_dump(mode="json"), sweep.base)
-    names: list[str] = list(sweep.vary)
+    grid = {name: values for name, values in sweep.vary.items() if name != "seed"}
     found: list[Point] = []
     for point in sweep.points or (SweepPoint(),):
-        for values in itertools.product(*sweep.vary.values()):
-            varied = dict(zip(names, values, strict=True))
+        for values in itertools.product(*grid.values()):
+            varied = dict(zip(grid, values, strict=True))
             # each change on its own: a later one may concern a kind that an earlier one chose
             value = base
             for change in (point.changes | varied).items():
@@ -134,14 +142,19 @@ def points(sweep: Sweep) -> list[Point]:
                 first = parse(value)
             except BadInput as error:
                 raise BadInput(f"point {words or len(found)}: {error}") from error
-            told = {name: given for name, given in varied.items() if len(sweep.vary[name]) > 1}  # one tells nothing
+            told = {name: given for name, given in varied.items() if len(grid[name]) > 1}  # one tells nothing
             label = point.label | _label(told if point.label else point.changes | told, point.label, first.defence)
-            for seed in range(sweep.seeds):
-                data = first.data.model_copy(update={"seed": first.data.seed + seed})
-                found.append(
-                    Point(label, first.seed + seed, first.model_copy(update={"seed": first.seed + seed, "data": data}))
-                )
+            for seed in sweep.vary.get("seed", range(first.seed, first.seed + sweep.seeds)):
+                found.append(Point(label, seed, _seeded(first, seed)))
     return found
+
+
+def _seeded(experiment: Experiment, seed: Any) -> Experiment:
+    """The experiment with another seed, and another split as far from its own."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise BadInput(f"seed: give whole numbers from 0 up (got {seed!r})")
+    split = (experiment.data.seed + seed - experiment.seed) % 2**31
+    return experiment.model_copy(update={"seed": seed, "data": experiment.data.model_copy(update={"seed": split})})
 
 
 def _label(varied: dict[str, Any], given: Label, defence: Any) -> Label:

@@ -196,7 +196,17 @@ def test_bad_sweeps_are_refused_before_anything_runs(value, said):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("base", [{}, {"defence": None}, {"defence": {"kind": "scratch"}}, {"model": {"kind": "mlp"}}])
+@pytest.mark.parametrize(
+    "base",
+    [
+        {},
+        {"defence": None},
+        {"defence": {"kind": "scratch"}},
+        {"model": {"kind": "mlp"}},
+        {"defence": {"mode": "A2", "base": "trained"}},
+        {"defence": {"selection": "random", "rewind_to": "fresh", "rounds": 2}},
+    ],
+)
 def test_every_preset_is_valid_around_any_experiment(name, base):
     sweep = PRESETS[name].make(parse(base), 2)
     found = points(Sweep.model_validate(sweep.model_dump(mode="json")))
@@ -270,6 +280,8 @@ def test_the_command_line(swept, capsys, tmp_path):
         (["--preset", "everything"], "there is no preset everything"),
         (["--vary", "seed"], "write FIELD=VALUE"),
         (["--vary", "sed=1,2"], "there is no such field"),
+        (["--vary", "seed=1,x"], "seed: give whole numbers from 0 up (got 'x')"),
+        (["--vary", "seed=1,2", "--seeds", "2"], "give either seeds or values of vary.seed"),
     ],
 )
 def test_mistakes_on_the_command_line(arguments, said, capsys, tmp_path):
@@ -323,12 +335,52 @@ def test_presets_compare_like_with_like():
     own = {"kind": "hamp", "entropy_weight": 0.03, "gamma": 0.5, "test_time": True}
     sweep = PRESETS["defences"].make(parse({"defence": {"finetune": {"objective": own}}}), 1)
     hamp = [objective_of(p.experiment.defence) for p in points(sweep) if p.label.get("objective") == "HAMP"]
-    assert len(hamp) == 3 and len({h.model_dump_json() for h in hamp}) == 1
+    assert len(hamp) == 4 and len({h.model_dump_json() for h in hamp}) == 1
     stopped = PRESETS["defences"].make(parse({"defence": {"kind": "scratch", "stop_after": 1}}), 1)
     cut = [p.label["method"] for p in points(stopped) if getattr(p.experiment.defence, "stop_after", None)]
     assert cut == ["early stopping, half the epochs"]
 
 
+def test_presets_call_things_what_they_are_whatever_the_experiment_is():
+    base = parse({"defence": {"mode": "A2", "selection": "random", "rewind_to": "fresh", "rounds": 2}})
+    for name in ("ablation", "defences", "selection", "fraction"):
+        for p in points(PRESETS[name].make(base, 1)):
+            d, method = p.experiment.defence, str(p.label["method"])
+            if d.kind == "cwrf":
+                assert (
+                    d.rewind_to == "initial" and d.rounds == 1 and d.mode == (method[:2] if method[1] in "12" else "A3")
+                )
+                assert (d.fraction < 1e-9) == ("base" in method or method == "nothing rewound")
+                assert d.selection == (
+                    "pve"
+                    if name != "selection" or p.label["rule"] == "nothing"
+                    else p.label["rule"].lower().replace("past γ", "past")
+                )
+    trained = [
+        str(p.label["method"]) for p in points(PRESETS["ablation"].make(parse({"defence": {"base": "trained"}}), 1))
+    ]
+    assert "A3 from the scoring run" in trained
+    past = [
+        p.experiment.defence for p in points(PRESETS["defences"].make(base, 1)) if p.label.get("objective") == "PAST"
+    ]
+    assert [objective_of(d).plain_epochs for d in past] == [10, 0, 0, 0]
+
+
+def test_a_grid_over_seeds_repeats_the_points_it_does_not_make_lines_of_them():
+    varied = points(parse_sweep({"base": BASE, "vary": {"seed": [0, 1], "defence.fraction": [0.1, 0.2]}}))
+    repeated = points(parse_sweep({"base": BASE, "vary": {"defence.fraction": [0.1, 0.2]}, "seeds": 2}))
+    assert [(p.label, p.seed, p.experiment.hash) for p in varied] == [
+        (p.label, p.seed, p.experiment.hash) for p in repeated
+    ]
+    assert parse_sweep({"base": BASE, "vary": {"seed": [4, 7]}}).repeats == 2
+
+
+def test_weights_somebody_brings_are_never_trained_with_what_does_not_fit_them():
+    given = {"weights": {"trained": "x"}, "defence": {"base": "trained"}}
+    objectives = {p.label.get("objective") for p in PRESETS["defences"].make(parse(given), 1).points}
+    assert "DP-SGD" not in objectives and "CRL" in objectives
+
+
 def test_too_many_seeds_in_a_preset(capsys, tmp_path):
     assert main(["sweep", "--store", str(tmp_path), "--preset", "defences", "--seeds", "50"]) == 2
-    assert "at most 500" in capsys.readouterr().err
+    assert "at most 1000" in capsys.readouterr().err
