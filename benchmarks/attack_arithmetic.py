@@ -97,7 +97,7 @@ def main() -> int:
             assert attack.is_compatible(signals) is None
             attack(signals)
             if name.startswith("rmia"):
-                attack.calibrated(signals)  # type: ignore[attr-defined]
+                attack.calibrated(signals)
             seconds.append(time.perf_counter() - start)
         total += sorted(seconds)[len(seconds) // 2]
         spread = f"{min(seconds):.2f} to {max(seconds):.2f}"

@@ -61,7 +61,7 @@ AUDIT = {"attacks": ["loss", "label_only"], "shadows": {"queries": 4}, "gradient
 benchmarks/attacks.py has the adaptive attacks. No gradients: they would be most of an audit's time."""
 
 
-def experiment(setting: str, data: Path | None, **changes: object) -> Experiment:
+def experiment(setting: str, data: Path | None, /, **changes: object) -> Experiment:
     """The experiment of a setting, with the file its records are in."""
     value: dict = {"data": {"kind": "digits"}} | SETTINGS[setting] | changes
     if data:
@@ -98,6 +98,19 @@ def matrix(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def rewind_alone(rows: pd.DataFrame) -> str:
+    """Per objective, CWRF minus the same base fine-tuned with nothing rewound, paired by seed."""
+    ways = {kind: how for kind, how, _ in HOW}
+    lines = ["| CWRF minus its base fine-tuned | test accuracy | AUC |", "|---|---|---|"]
+    for name, part in rows.dropna(subset=["objective"]).groupby("objective", sort=False):
+        found = paired_differences(part.assign(method=part["how"], strength=0.0), reference=ways["control"])
+        for row in found[found["method"] == ways["cwrf"]].to_dict("records"):
+            accuracy = "{} [{}, {}]".format(*(n.points(row[f"test_accuracy{end}"]) for end in ("", "_low", "_high")))
+            auc = "{} [{}, {}]".format(*(n.difference(row[f"auc{end}"]) for end in ("", "_low", "_high")))
+            lines.append(f"| {name} | {accuracy} | {auc} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("setting", choices=SETTINGS)
@@ -105,11 +118,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data", type=Path, help="Parquet file of location30 or cifar10")
     parser.add_argument("--only", default="", help='only methods of these names, as in "HAMP;CCL"')
+    parser.add_argument("--base", choices=("pve", "trained"), default="pve", help="what CWRF rewinds")
     parser.add_argument("--store")
     given = parser.parse_args()
     store = Store(given.store)
     for name in given.sweeps:
         base = experiment(given.setting, given.data, audit=AUDIT)
+        assert base.defence
+        base = base.model_copy(update={"defence": base.defence.model_copy(update={"base": given.base})})
         sweep, started = PRESETS[name].make(base, given.seeds), time.time()
         if given.only:
             words = set(given.only.split(";"))
@@ -125,7 +141,7 @@ def main() -> None:
             print(f"\n## {given.setting}: {PRESETS[name].title}, {given.seeds} seeds, attack {attack}\n{failed}")
             print(sweep_text(rows, "markdown"))
             if "how" in rows:
-                print(f"\n{matrix(rows)}")
+                print(f"\n{matrix(rows)}\n\n{rewind_alone(rows)}")
             if rows["strength"].isna().all():
                 print(f"\n{differences(rows)}")
         print(f"\ntorch {torch.__version__}, {platform.machine()}; {time.time() - started:.0f} s", flush=True)

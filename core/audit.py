@@ -77,10 +77,13 @@ class AuditConfig(Config):
     lira_variance: Literal["auto", "per_example", "pooled", "shrunk"] = "auto"
     """Whose spread of outputs LiRA uses: each record's own (needs 64 references), one for all, or a mix of both."""
     rmia_gamma: float = Field(2.0, ge=1, le=1000)
-    """γ of RMIA: how much likelier than under a population record the record must be to count."""
+    """γ of RMIA: how many times likelier than a population record a record must be to win against it. It moves the
+    calibrated score, the share of such wins, and no AUC: the ranking is the same for every γ."""
     rmia_a: float | None = Field(None, ge=0, le=1)
     """a of offline RMIA: how far members raise a record's probability; empty: tuned on the references."""
-    shadow_nn_inputs: Literal["posteriors", "top3", "posteriors_label"] = "posteriors_label"
+    shadow_nn_inputs: Literal["posteriors", "top3", "posteriors_label"] = Field(
+        "posteriors_label", title="Shadow network inputs"
+    )
     """What the shadow network sees: all posteriors, the three highest, or all with the label."""
     class_conditional: bool = False
     """Threshold attacks compare a record with known non-members (the population set) of its own class."""
@@ -94,7 +97,8 @@ class Audit:
     """Tables of one audit."""
 
     records: pd.DataFrame
-    """One row per audited record: member, canary, label, prediction, loss, phi and one score_* column per attack."""
+    """One row per audited record: member, canary, label, prediction, loss, phi, one score_* column per attack and,
+    of attacks that have one (RMIA), calibrated_*."""
     attacks: pd.DataFrame
     """One row per attack and group ("all", "canaries"): the columns of `core.attacks.evaluate`, or `reason`; canaries
     also have their exposure."""
@@ -124,7 +128,6 @@ def audit(
     own_references: how results with the references in `signals` are labelled.
     Attacks are scored on the records that have a score.
     """
-    from core.attacks import ATTACKS
     from core.metrics import roc, table, thin
 
     member, canary = records["member"].to_numpy(bool), records["canary"].to_numpy(bool)
@@ -132,9 +135,7 @@ def audit(
     records = records.assign(prediction=signals.logits.argmax(1), loss=loss, phi=signals.phi)
     rows: list[dict[str, Any]] = []
     curves = []
-    runs: list[tuple[str, Attack, Signals]] = [
-        (name, ATTACKS[name](**_parameters(ATTACKS[name], config)), signals) for name in dict.fromkeys(config.attacks)
-    ]
+    runs = [(name, attack, signals) for name, attack in attacks_of(config).items()]
     if non_adaptive:
         runs += [
             (f"{name}:{NON_ADAPTIVE}", attack, non_adaptive)
@@ -153,6 +154,8 @@ def audit(
         scores = np.asarray(attack(seen), np.float64)
         row["chosen"] = ", ".join(f"{what} {value}" for what, value in attack.chosen(seen).items())
         records[f"score_{name}"] = scores
+        if (calibrated := attack.calibrated(seen)) is not None:
+            records[f"calibrated_{name}"] = calibrated
         rows += [row | found for found in _groups(attack, seen, scores, member, canary)]
         known = np.isfinite(scores)
         curve = table(thin(roc(scores=scores[known], is_member=member[known])))
@@ -164,6 +167,21 @@ def audit(
         risk=region_risk(gradients=gradients, is_member=member, regions=regions),
         metrics=accuracy(records),
     )
+
+
+def attacks_of(config: AuditConfig) -> dict[str, Attack]:
+    """The attacks that an audit runs, by name, with its parameters."""
+    from core.attacks import ATTACKS
+
+    return {name: ATTACKS[name](**_parameters(ATTACKS[name], config)) for name in config.attacks}
+
+
+def reference_logits(config: AuditConfig) -> int | None:
+    """Of how many reference models an audit looks at the logits, which are most of what is kept of them; None: all."""
+    from core.attacks import reference_logits_asked
+
+    asked = [reference_logits_asked(attack) for attack in attacks_of(config).values()]
+    return None if None in asked else max(count for count in asked if count is not None)
 
 
 def _groups(

@@ -31,7 +31,10 @@ def check(experiment: Experiment) -> list[str]:
     assert experiment.weights
     found = facts(experiment.data)
     if found.members is None:
-        raise BadInput("the data do not say which records the model was trained on: give a file of row numbers")
+        raise BadInput(
+            "the data do not say which records the model was trained on: "
+            "give a file of row numbers (data.member_indices) or a column member"
+        )
     check_sizes(experiment.data, found)
     dataset = None
     if not isinstance(experiment.data, TorchvisionData):  # it may have to be downloaded first: the job does that

@@ -15,9 +15,10 @@ from typing import Any, NoReturn
 from pydantic.fields import FieldInfo
 
 from core.config import BadInput, Config, fields, merge, nested
-from core.experiment import Experiment, run
+from core.experiment import Experiment, plan, run
 from core.experiment import parse as validated
-from core.jobs import run_job
+from core.figures import numbers as n
+from core.jobs import in_words, run_job
 from core.presets import PRESETS, ready
 from core.progress import Cancelled, Progress, TerminalProgress
 from core.report import sweep_text, text
@@ -55,14 +56,23 @@ def main(arguments: list[str] | None = None) -> int:
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Exception as error:  # no memory, a full disk, a damaged result
+        print(f"error: {in_words(error)}", file=sys.stderr)
+        return 1
 
 
 def parse(given: argparse.Namespace) -> Experiment:
     """The experiment from defaults, then the JSON file, then the flags. Raises BadInput."""
+    return validated(_complete(merge(_read(given.config) if given.config else {}, _flags(given))))
+
+
+def _complete(own: dict[str, Any]) -> dict[str, Any]:
+    """The defaults with `own` laid over them. A model that somebody brings is kept outside the rewound weights, and
+    its records have the labels it was trained with."""
     value = Experiment().model_dump(mode="json")
-    if given.config:
-        value = merge(value, _read(given.config))
-    return validated(merge(value, _flags(given)))
+    if own.get("weights"):
+        value = merge(value, {"defence": {"base": "trained"}, "data": {"label_noise": 0.0}})
+    return merge(value, own)
 
 
 def sweep_of(given: argparse.Namespace) -> Sweep:
@@ -72,10 +82,10 @@ def sweep_of(given: argparse.Namespace) -> Sweep:
     if given.preset:
         if given.preset not in PRESETS:
             raise BadInput(f"there is no preset {given.preset}: choose one of {', '.join(PRESETS)}")
-        base = merge(merge(Experiment().model_dump(mode="json"), value.get("base") or {}), flags)
+        base = _complete(merge(value.get("base") or {}, flags))
         value = ready(given.preset, validated(base), 1 if given.seeds is None else given.seeds).model_dump(mode="json")
-    elif flags:
-        value["base"] = merge(value.get("base") or {}, flags)
+    else:
+        value["base"] = _complete(merge(value.get("base") or {}, flags))
     for item in given.vary:
         name, equals, values = item.partition("=")
         if not equals or not values:
@@ -171,7 +181,26 @@ NONE = object()
 """Stands for an explicit `none` on the command line, where None means that the flag was not given."""
 
 
+def _before(experiments: list[Experiment], store: Store) -> None:
+    """What is worth knowing before the work starts, for a person at a terminal: whether weights that were brought fit
+    their data, and how long it will take. Raises BadInput where they do not."""
+    told = []
+    if experiments[0].weights:
+        from core.brought import check  # imports torch
+
+        plan(experiments[0])  # says which file is missing
+        told += check(experiments[0])
+    if sys.stderr.isatty():
+        from core.sweep_cost import sweep_estimate
+
+        cost = sweep_estimate(experiments, store)
+        known = cost.seconds is not None and cost.parts
+        told += [f"About {n.seconds(cost.seconds)} of training ({cost.basis})."] if known else []
+        print("\n".join(told), file=sys.stderr)
+
+
 def _run(experiment: Experiment, store: Store, as_json: bool) -> int:
+    _before([experiment], store)
     progress = TerminalProgress()
     try:
         summary = run(experiment, store, progress)
@@ -188,6 +217,7 @@ def _run(experiment: Experiment, store: Store, as_json: bool) -> int:
 
 
 def _sweep(sweep: Sweep, store: Store, as_json: bool, resample: bool) -> int:
+    _before([point.experiment for point in points(sweep)], store)
     progress = TerminalProgress()
     try:
         run_sweep(sweep, store, progress)

@@ -44,6 +44,11 @@ def objective_of(defence: CWRF | FineTuning | FromScratch) -> Objective:
     return defence.objective if isinstance(defence, FromScratch) else defence.finetune.objective
 
 
+def stop_of(defence: CWRF | FineTuning | FromScratch) -> int | None:
+    """The epoch after which its last training is stopped early, None where it runs to its end."""
+    return (defence if isinstance(defence, FromScratch) else defence.finetune).stop_after
+
+
 def recipe_of(recipe: TrainConfig, defence: CWRF | FineTuning | FromScratch) -> TrainConfig:
     """The training recipe with the defence's epochs, objective and (rewound) learning rate."""
     own = defence if isinstance(defence, FromScratch) else defence.finetune
@@ -62,11 +67,23 @@ def named(defence: CWRF | FineTuning | FromScratch | None) -> str:
     if defence is None:
         return "audit only"
     objective = objective_of(defence).title
+    stopped = f", {stop_of(defence)} epochs" if stop_of(defence) else ""
     if isinstance(defence, CWRF):
-        return f"CWRF + {objective}" + ("" if defence.mode == "A3" else f", {defence.mode}")
+        return f"CWRF + {objective}" + ("" if defence.mode == "A3" else f", {defence.mode}") + stopped
     if isinstance(defence, FineTuning):
-        return f"{objective}, fine-tuned"
-    return f"{objective} from scratch" + (f", {defence.stop_after} epochs" if defence.stop_after else "")
+        return f"{objective}, fine-tuned{stopped}"
+    return f"{objective} from scratch{stopped}"
 
 
-__all__ = ["CWRF", "Defence", "FineTuning", "Finetune", "FromScratch", "named", "nothing", "objective_of", "recipe_of"]
+__all__ = [
+    "CWRF",
+    "Defence",
+    "FineTuning",
+    "Finetune",
+    "FromScratch",
+    "named",
+    "nothing",
+    "objective_of",
+    "recipe_of",
+    "stop_of",
+]

@@ -104,16 +104,17 @@ def _pipeline(config: dict[str, Any], per_epoch: Callable[[float], float]) -> fl
     defence = config.get("defence") or {}
     if not defence:
         return epochs * one
+    last = defence if defence["kind"] == "scratch" else defence["finetune"]
+    trained = epochs if last["epochs"] is None else last["epochs"]
+    tuning = min(trained, last["stop_after"] or trained) * per_epoch(_work(last["objective"]))
     if defence["kind"] == "scratch":
-        trained = min(defence["epochs"] or epochs, defence["stop_after"] or epochs)
-        return trained * per_epoch(_work(defence["objective"]))
-    tuning = defence["finetune"]["epochs"] * per_epoch(_work(defence["finetune"]["objective"]))
+        return tuning
     if defence["kind"] == "fine-tuning":
         return epochs * one + tuning
     scoring = (config["importance"]["epochs"] or epochs) * per_epoch(PVE.work)
-    trained = epochs * one if defence["base"] == "trained" else 0
+    base = epochs * one if defence["base"] == "trained" else 0
     again = (defence["rounds"] - 1) * scoring
-    return scoring + trained + again + defence["rounds"] * tuning
+    return scoring + base + again + defence["rounds"] * tuning
 
 
 def measure(experiment: Experiment, store: Store) -> dict[str, Any]:

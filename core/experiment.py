@@ -17,7 +17,7 @@ from core.audit import AuditConfig
 from core.config import BadInput, Config, explain
 from core.data import Data, Digits
 from core.data.config import TableParquet
-from core.defence import CWRF, Defence, FromScratch, objective_of, recipe_of
+from core.defence import CWRF, Defence, FromScratch, nothing, objective_of, recipe_of, stop_of
 from core.defenses import DPSGD, CrossEntropy, ObjectiveBase
 from core.importance import ImportanceConfig, ScoreIndex
 from core.importance.vulnerability import PVE
@@ -43,7 +43,8 @@ TITLES = {
     "defended": "Defence",
     "shadows_defended": "Reference models with the defence",
     "after": "Attacks after",
-    "onion_before": "Scoring the undefended model again",
+    "control": "The same fine-tuning, nothing rewound",
+    "onion_before": "Scoring that model again",
     "onion_after": "Scoring the defended model again",
     "onion": "What moved",
     "experiment": "Summary",
@@ -120,8 +121,9 @@ class Experiment(Config):
                     f"{name}: DP-SGD draws every member with probability batch size / members, "
                     f"and train.batch_size {self.train.batch_size} is more than data.members {self.data.members}"
                 )
-        if isinstance(d, FromScratch) and d.stop_after and d.stop_after >= (d.epochs or self.train.epochs):
-            raise ValueError(f"defence.stop_after {d.stop_after} is not before the last epoch: leave it empty")
+        if d and (stop := stop_of(d)) and stop >= recipe_of(self.train, d).epochs:
+            field = "defence.stop_after" if isinstance(d, FromScratch) else "defence.finetune.stop_after"
+            raise ValueError(f"{field} {stop} is not before the last epoch: leave it empty")
         if isinstance(d, CWRF) and d.rewind_to == "early":
             epochs = (self.train if d.base == "trained" else self.importance.recipe(self.train)).epochs
             if d.base == "trained" and self.weights:
@@ -131,6 +133,11 @@ class Experiment(Config):
                 raise ValueError("a shorter run would get another σ for the same ε: give train.objective.sigma instead")
             if d.early_epoch >= epochs:
                 raise ValueError(f"defence.early_epoch {d.early_epoch} is not before the last of {epochs} epochs")
+        if isinstance(d, CWRF) and d.rounds > 1 and d.selection != "pve":
+            raise ValueError(
+                f"defence.rounds {d.rounds}: later rounds rank weights by vulnerability scored again, "
+                f"which does not go with defence.selection {d.selection}: set it to pve, or rounds to 1"
+            )
         if self.onion and not isinstance(d, CWRF):
             raise ValueError("onion scores a rewound model again: it needs defence.kind cwrf")
         return self
@@ -189,6 +196,7 @@ def plan(experiment: Experiment) -> dict[str, Stage]:
     d = e.defence
     if d:
         tuning = _recipe(recipe_of(e.train, d), objective_of(d)) | {"model": _plain(e.model), "seed": e.seed}
+        tuning |= {"stop_after": stop} if (stop := stop_of(d)) else {}
         if isinstance(d, CWRF):
             base = stages["vulnerability"] if d.base == "pve" else trained
             ranked = {"pve": stages["vulnerability"], "learnability": stages["learnability"]}.get(d.selection)
@@ -210,7 +218,11 @@ def plan(experiment: Experiment) -> dict[str, Stage]:
                 base, given = done, given | {"previous": done}
             add("defended", "rewind", config, *inputs, base=base, ranked=ranked, **given)
             if e.onion:
-                add("onion_before", "rescore", again, "data", "vulnerability", "defended", model=undefended)
+                same = CWRF(base=d.base, finetune=d.finetune, **nothing(d))
+                untouched = {"defence": _plain(same, "finetune", "rounds", "early_epoch"), **tuning}
+                inputs = ("data", "vulnerability", "scores")
+                add("control", "rewind", untouched, *inputs, base=undefended, ranked=stages["vulnerability"])
+                add("onion_before", "rescore", again, "data", "vulnerability", "defended", model=stages["control"])
                 add("onion_after", "rescore", again, "data", "vulnerability", "defended", model=stages["defended"])
                 add("onion", "onion", {}, "vulnerability", "onion_before", "onion_after", "defended")
         elif isinstance(d, FromScratch):
@@ -258,7 +270,9 @@ def preview_stage(experiment: Experiment) -> Stage:
     """Accuracy and loss-attack AUC of the rewound, not yet fine-tuned model."""
     stages = plan(experiment)
     first = stages.get("round1", stages["defended"])
-    config = {"defence": first.config["defence"], "model": first.config["model"]}
+    assert experiment.defence
+    seen = {"released": objective_of(experiment.defence).released}
+    config = {"defence": first.config["defence"], "model": first.config["model"]} | seen
     return Stage("preview", "preview", config, first.inputs, partial(_build, "preview", experiment, "preview"))
 
 

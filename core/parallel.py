@@ -23,30 +23,35 @@ def fan_out(
     function: Callable[..., Any],
     tasks: Sequence[tuple],
     *,
+    shared: tuple = (),
     cluster: str = "",
     workers: int | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[Any]:
-    """Results of function(*task) in the order in which they come; each process computes with one thread.
+    """Results of function(*shared, *task) in the order in which they come; each process computes with one thread.
 
-    cluster: address of a Dask scheduler ("tcp://host:8786"); empty: processes on this machine, as many as `workers`
-    (default: one per core). `check` is called several times a second and may raise to stop. Raises BadInput where the
-    cluster does not answer or a worker process dies; results that came before stay valid.
+    shared: what every task needs, such as the records; it goes to a cluster once, not with each task. cluster: address
+    of a Dask scheduler ("tcp://host:8786"); empty: processes on this machine, as many as `workers` (default: one per
+    core). `check` is called several times a second and may raise to stop. Raises BadInput where the cluster does not
+    answer or a worker process dies; results that came before stay valid.
     """
     if not tasks:
         return
-    with _backend(cluster, workers or os.cpu_count() or 1) as settings:
-        results = Parallel(**settings, return_as="generator_unordered")(delayed(function)(*task) for task in tasks)
+    with _backend(cluster, workers or os.cpu_count() or 1, shared) as (settings, held):
+        calls = (delayed(function)(*held, *task) for task in tasks)
+        results = Parallel(**settings, return_as="generator_unordered")(calls)
         yield from _polled(results, check)
 
 
 @contextlib.contextmanager
-def _backend(cluster: str, workers: int) -> Iterator[dict[str, Any]]:
+def _backend(cluster: str, workers: int, shared: tuple) -> Iterator[tuple[dict[str, Any], list[Any]]]:
+    """(settings of `Parallel`, what stands for the shared arguments in its calls)."""
     if not cluster:
         with parallel_config(backend="loky", n_jobs=workers, inner_max_num_threads=1):
-            yield {}
+            yield {}, list(shared)
         return
     try:
+        import dask
         from distributed import Client
     except ImportError:
         raise BadInput("a cluster needs the package distributed: pip install 'dask[distributed]'") from None
@@ -59,10 +64,18 @@ def _backend(cluster: str, workers: int) -> Iterator[dict[str, Any]]:
         ) from error
     try:
         with parallel_config(backend="dask", client=client):
+            # as tasks, not scattered: where the worker that holds one dies, the scheduler sends it out again; Dask
+            # warns of large tasks, which are only bad where there are many
+            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+                held = [client.submit(_itself, value, pure=False) for value in shared]
             # workers may come and go: as many tasks as there are go out at once, the scheduler does the rest
-            yield {"n_jobs": -1}
+            yield {"n_jobs": -1}, held
     finally:
         client.close()
+
+
+def _itself(value: Any) -> Any:
+    return value
 
 
 def _polled(results: Iterator[Any], check: Callable[[], None]) -> Iterator[Any]:

@@ -232,6 +232,7 @@ def cwrf(
             seed=seed,
             held=frozen(masks=held, mode=config.mode),
             scores=False,
+            stop_after=config.finetune.stop_after,
             on_epoch=watch(model) if number == config.rounds - 1 else _quiet,
         ).final
     return model

@@ -34,24 +34,30 @@ def text(summary: dict[str, Any]) -> str:
         ]
         change = n.points(after[f"{name}_accuracy"] - before[f"{name}_accuracy"]) if after else ""
         rows.append((words, *cells, change))
-    for attack, found in before["attacks"].items():
-        pair = [found, after["attacks"].get(attack) if after else None]
+    ran = [side["attacks"] if side else {} for side in (before, after)]
+    for attack in dict.fromkeys([*ran[0], *ran[1]]):  # non-adaptive ones are there only after it
+        pair = [found.get(attack) for found in ran]
+        known = next(found for found in pair if found)
         cells = [n.auc(f["auc"], f["auc_low"], f["auc_high"]) if f else n.MISSING for f in pair]
         test = summary["paired"].get(attack)
         change = f"{n.auc(test['difference'], test['low'], test['high'])} {n.p_value(test['p_value'])}" if test else ""
-        rows.append((f"AUC {attack}", *cells, change))
-        cells = [_tpr(f) if f else n.MISSING for f in pair]
-        rows.append((f"  TPR at 1 % FPR, {found['members']} + {found['non_members']} records", *cells, ""))
+        # summaries of earlier versions do not say what the references knew
+        name = attack.partition(":")[0] + (f" ({known['adaptive']})" if "adaptive" in known else "")
+        rows.append((f"AUC {name}", *cells, change))
+        cells = [tpr(f) for f in pair]
+        rows.append((f"  TPR at 1 % FPR, {known['members']} + {known['non_members']} records", *cells, ""))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([head, f"learnability against vulnerability, Pearson: {pearson}", *guarantees, "", *lines, ""])
 
 
-def _tpr(found: dict[str, Any]) -> str:
-    """TPR at 1 % FPR of one attack with its Clopper–Pearson interval."""
+def tpr(found: dict[str, Any] | None) -> str:
+    """TPR at 1 % FPR of one attack of a summary, with its Clopper–Pearson interval; None: it did not run."""
     from core.figures import numbers as n
     from core.metrics import clopper_pearson
 
+    if not found:
+        return n.MISSING
     rate = clopper_pearson(round(found["tpr_at_fpr"]["0.01"] * found["members"]), found["members"])
     return n.accuracy(rate.value, rate.low, rate.high)
 
@@ -60,12 +66,15 @@ def sweep_text(rows: pd.DataFrame, write: str = "plain", bootstrapped: dict[tupl
     """One line per method and strength: mean over seeds with Student's t interval, or the interval of a single audit.
 
     write: "plain" columns, or "markdown" for the README. bootstrapped: another interval of the AUC by method and
-    strength, see `core.sweep.bootstrapped`.
+    strength, see `core.sweep.bootstrapped`. Guarantees of DP-SGD (ε and δ) have a column where there are some.
     """
     from core.figures import numbers as n
-    from core.metrics import mean_interval
+    from core.figures.methods import RISKS, guarantee
+    from core.metrics import mean_interval, over_seeds
 
-    extra = ("AUC, bootstrap over models and records",) if bootstrapped is not None else ()
+    private = "dp_epsilon" in rows and rows["dp_epsilon"].notna().any()
+    extra = [RISKS["dp_epsilon"].title] * bool(private)
+    extra += ["AUC, bootstrap over models and records"] * (bootstrapped is not None)
     table: list[tuple[str, ...]] = [("", "strength", "seeds", "test accuracy", "AUC", "TPR at 1 % FPR", *extra)]
     for (method, strength), part in rows.groupby(["method", "strength"], sort=False, dropna=False):
         cells = []
@@ -75,6 +84,8 @@ def sweep_text(rows: pd.DataFrame, write: str = "plain", bootstrapped: dict[tupl
                 cells.append(wording(found.value, found.low, found.high))
             else:
                 cells.append(wording(*part[[name, f"{name}_low", f"{name}_high"]].iloc[0]))
+        if private:
+            cells.append(guarantee(over_seeds(part, ("dp_epsilon",)).iloc[0].to_dict()))
         if bootstrapped is not None:
             other = bootstrapped.get((method, None if strength != strength else strength))
             cells.append(n.auc(other.value, other.low, other.high) if other else n.MISSING)

@@ -13,7 +13,7 @@ from torch import nn
 from core.attacks.shadows import OFFSET
 from core.data import Dataset
 from core.data.to_tensors import tensors
-from core.defence import CWRF, FromScratch, objective_of, recipe_of
+from core.defence import CWRF, FromScratch, objective_of, recipe_of, stop_of
 from core.experiment import Experiment
 from core.pipeline import OnEpoch, Records, cwrf, make, train
 from core.queries import Trajectory, ask
@@ -71,15 +71,23 @@ def pipeline(
         model = cwrf(records, d, fresh, recipe=e.train, importance=e.importance, seed=seed, watch=watch)
     elif isinstance(d, FromScratch):
         model = fresh(seed)
-        recipe, stop_after = recipe_of(e.train, d), d.stop_after
-        train(model, records, recipe=recipe, seed=seed, scores=False, stop_after=stop_after, on_epoch=watch(model))
+        recipe, stop = recipe_of(e.train, d), stop_of(d)
+        train(model, records, recipe=recipe, seed=seed, scores=False, stop_after=stop, on_epoch=watch(model))
     else:
         model = fresh(seed)
         first = unwatched if d else watch
         trained = train(model, records, recipe=e.train, seed=seed, scores=False, on_epoch=first(model))
         if d:
-            recipe = recipe_of(e.train, d)
-            train(model, records, start=trained.final, recipe=recipe, seed=seed, scores=False, on_epoch=watch(model))
+            train(
+                model,
+                records,
+                start=trained.final,
+                recipe=recipe_of(e.train, d),
+                seed=seed,
+                scores=False,
+                stop_after=stop_of(d),
+                on_epoch=watch(model),
+            )
     return (objective_of(d) if d else e.train.objective).release(model)
 
 
@@ -88,4 +96,4 @@ def last_run(e: Experiment, defended: bool) -> int:
     if not defended or e.defence is None:
         return e.train.epochs
     epochs = recipe_of(e.train, e.defence).epochs
-    return min(epochs, e.defence.stop_after or epochs) if isinstance(e.defence, FromScratch) else epochs
+    return min(epochs, stop_of(e.defence) or epochs)

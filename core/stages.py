@@ -23,7 +23,7 @@ from core.config import BadInput
 from core.data import Dataset
 from core.data import build as build_dataset
 from core.data.to_tensors import tensors
-from core.defence import objective_of, recipe_of
+from core.defence import objective_of, recipe_of, stop_of
 from core.defenses import CrossEntropy
 from core.experiment import INDEX, Experiment, plan
 from core.importance import moved, statistics
@@ -223,8 +223,11 @@ def audit(b: Build, e: Experiment, key: str) -> None:
     if (b.inputs["model"] / TRAJECTORY).is_file():
         signals = replace(signals, **load_arrays(b.inputs["model"] / TRAJECTORY))
     own, other = ("shadows_defended", "shadows") if key == "after" else ("shadows", "")
+    logits = audits.reference_logits(e.audit)
     with_references = {
-        name: replace(signals, **load_references(b.inputs[name])) for name in (own, other) if name in b.inputs
+        name: replace(signals, **load_references(b.inputs[name], logits=logits))
+        for name in (own, other)
+        if name in b.inputs
     }
     found = audits.audit(
         records=records,
@@ -272,12 +275,16 @@ def experiment(b: Build, e: Experiment, key: str) -> None:
 
 
 def _outcome(folder: Path, model: Path) -> dict:
-    """metrics.json and the attack table of one audit as the summary shows them, and what DP-SGD guarantees."""
+    """metrics.json and the attack table of one audit as the summary shows them, and what DP-SGD guarantees.
+
+    adaptive: what the attack's reference models know, in the words of the attack table.
+    """
     attacks = pd.read_parquet(folder / "attacks.parquet")
     rows = attacks[(attacks["group"] == "all") & attacks["auc"].notna()].to_dict("records")
     metrics = read_json(folder / "metrics.json")
     metrics["attacks"] = {
         row["attack"]: {
+            "adaptive": row["adaptive"],
             **{k: row[k] for k in ("auc", "auc_low", "auc_high")},
             "members": int(row["members"]),
             "non_members": int(row["non_members"]),
@@ -330,9 +337,10 @@ def _tune(
 ) -> None:
     """Fine-tune as the defence says and save the outcome as a training run's files."""
     assert e.defence
-    recipe = recipe_of(e.train, e.defence)
-    path = Trajectory(dataset, recipe.epochs)
-    on_epoch = _reporter(b, recipe.epochs, path.of(model))
+    recipe, stop = recipe_of(e.train, e.defence), stop_of(e.defence)
+    epochs = min(recipe.epochs, stop or recipe.epochs)
+    path = Trajectory(dataset, epochs)
+    on_epoch = _reporter(b, epochs, path.of(model))
     done = train_pipeline(
         model,
         _records(dataset),
@@ -341,6 +349,7 @@ def _tune(
         start=start,
         held=held,
         scores=False,
+        stop_after=stop,
         on_epoch=on_epoch,
     )
     _save_states(b, model, done, layers, path)

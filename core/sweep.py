@@ -288,9 +288,10 @@ def _in_worker(root: str, work: Callable[[Store], Any]) -> str:
 def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
     """One row per finished point and seed, and one per seed for the model before any defence (method "none").
 
-    attack: which one's AUC; empty: the first of the audit. Columns: method, strength (nan: none), seed, the labels,
-    test_accuracy, auc, tpr_01 and balanced figures with _low and _high, epsilon (empirical lower bound), dp_epsilon
-    (guarantee of DP-SGD, nan: none), experiment (hash), audit (folder), adaptive.
+    attack: which one's results; empty: the first of the audit. Columns: method, strength (nan: none), seed, the labels;
+    with _low and _high test_accuracy, auc, tpr_01 and tpr_001 (TPR at 1 % and 0.1 % FPR) and epsilon (empirical lower
+    bound); train_accuracy, train_loss and test_loss (nats); dp_epsilon and dp_delta (guarantee of DP-SGD, nan: none);
+    experiment (hash), audit (folder), adaptive (what the attack's reference models know).
     """
     rows: list[dict[str, Any]] = []
     undefended: dict[str, str] = {}
@@ -355,7 +356,7 @@ def _measured(store: Store, audit: str, side: dict[str, Any], attack: str) -> di
     row = found[0] if found else {"adaptive": ""}  # not every point needs to have run it
     out = {f"test_accuracy{end}": side[f"test_accuracy{end}"] for end in ("", "_low", "_high")}
     out |= {"train_accuracy": side["train_accuracy"], "train_loss": side["train_loss"], "test_loss": side["test_loss"]}
-    for name in ("auc", "tpr_01", "epsilon"):
+    for name in ("auc", "tpr_01", "tpr_001", "epsilon"):
         out |= {f"{name}{end}": row.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")}
     out["audit"] = audit
     out["adaptive"] = row["adaptive"]

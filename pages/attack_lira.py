@@ -34,7 +34,7 @@ SPREADS = {
 @st.cache_resource(max_entries=8, show_spinner=False)
 def fits(folder: str, variance: str) -> Fits:
     """LiRA's Gaussians from a finished stage of reference models."""
-    found = load_references(Path(folder))
+    found = load_references(Path(folder), logits=0)
     return fit(
         reference_phi=found["reference_phi"],
         reference_in=found["reference_in"],

@@ -48,6 +48,12 @@ def exposed(now: Current, attack: str, sides: list[str]) -> None:
         st.info(f"This experiment has no {who} that this attack scored.")
         return
     st.markdown(ranking(table, attack, who, shown))
+    if "calibrated_before" in table:
+        st.caption(
+            "Calibrated: the share of population records that this record is at least γ = "
+            f"{n.plain(now.config.audit.rmia_gamma)} times likelier than, each relative to how likely the reference "
+            "models find it. The order is that of the score, which has fewer ties."
+        )
     about = now.values("data", "dataset")
     classes, top = about["classes"], table.head(shown)
     models = ["before"] if after is None else ["before", "after"]
@@ -95,6 +101,7 @@ def ranking(table: pd.DataFrame, attack: str, who: str, shown: int) -> str:
 
 def gallery(now: Current, top: pd.DataFrame, classes: list[str], sides: list[str]) -> None:
     """One card per record."""
+    calibrated = "calibrated_before" in top
     images = pictures(str(now.folders["data"]), tuple(int(p) for p in top["record"]))
     with st.container(horizontal=True, gap="small"):
         for image, row in zip(images, top.to_dict("records"), strict=True):
@@ -110,6 +117,7 @@ def gallery(now: Current, top: pd.DataFrame, classes: list[str], sides: list[str
                     f"#{row['rank']} · record {row['record']}  \nlabel **{label}**{was}  \n"
                     f"predicted {_both(row, 'prediction', sides, lambda k: classes[k])}  \n"
                     f"loss {_both(row, 'loss', sides, nats)}"
+                    + (f"  \ncalibrated {_both(row, 'calibrated', sides, n.accuracy)}" if calibrated else "")
                 )
 
 
@@ -126,6 +134,7 @@ def readable(top: pd.DataFrame, classes: list[str], sides: list[str]) -> pd.Data
             "prediction": _both(row, "prediction", sides, lambda k: classes[k]),
             "loss (nats)": _both(row, "loss", sides, n.plain),
             "score": _both(row, "score", sides, n.plain),
+            **({"calibrated": _both(row, "calibrated", sides, n.accuracy)} if "calibrated_before" in row else {}),
         }
         for row in top.to_dict("records")
     ]

@@ -9,8 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from core.attacks import ATTACKS
+from core.attacks.ahead import expected_signals
 from core.attacks.shadows import ShadowConfig
-from core.audit import REFERENCES, AuditConfig
+from core.audit import REFERENCES, AuditConfig, attacks_of
 from core.config import BadInput
 from core.estimate import missing_references
 from core.experiment import Experiment, title
@@ -22,7 +23,6 @@ from pages.frame import Current
 
 FIRST = 8
 """Reference models that the form offers where there are none: enough for RMIA, a start for LiRA."""
-SETTINGS = ("lira_variance", "rmia_gamma", "rmia_a")
 ADD = "Add reference models"
 
 
@@ -60,8 +60,6 @@ def more(now: Current) -> None:
         if audit is None:
             return
         experiment = now.config.model_copy(update={"audit": audit})
-        if not audit.shadows.models and any(ATTACKS[name].needs & REFERENCES for name in audit.attacks):
-            st.caption("With no reference models, the attacks that need them are left out.")
         if experiment.hash != now.key:
             _still_to_train(experiment)
         parts.start(experiment, "Run the attacks", f"audit-{now.key}")
@@ -79,15 +77,34 @@ def _audit(now: Current) -> AuditConfig | None:
         key=f"{key}-attacks",
         help="The first one is the headline of figures and tables.",
     )
+    under_the_choice = st.container()
     with st.popover("What each attack asks", icon=":material/help:"):
         st.markdown("\n".join(f"- **{ATTACKS[name].title}**{_needs(name)}: {asks(name)}" for name in offered))
     start = base.shadows.model_dump() | {"models": base.shadows.models or FIRST}
     shadows = forms.form(ShadowConfig, start, f"{key}-shadows", exclude=("seed",))
-    settings = forms.form(AuditConfig, base, key, only=SETTINGS)
+    settings = forms.form(AuditConfig, base, key, exclude=("attacks", "shadows"))
     if not chosen:
         st.error("Choose at least one attack.")
         return None
-    return forms.validated(AuditConfig, settings | {"attacks": tuple(chosen), "shadows": shadows})
+    audit = forms.validated(AuditConfig, settings | {"attacks": tuple(chosen), "shadows": shadows})
+    if audit and (left_out := cannot_run(now.config.model_copy(update={"audit": audit}))):
+        told = "\n".join(f"- {reason}" for reason in left_out)
+        head = f"{n.count(len(left_out), len(chosen))} cannot run on the trained model with the settings below:"
+        under_the_choice.caption(f"{head}\n{told}")
+    return audit
+
+
+def cannot_run(experiment: Experiment) -> list[str]:
+    """Why attacks of the experiment will be left out of the audit of the trained model, in words, before it runs."""
+    audit = experiment.audit
+    seen = expected_signals(
+        population=experiment.data.population,
+        models=audit.shadows.models,
+        queries=audit.shadows.queries,
+        gradients=audit.gradient_records > 0,
+        epochs=0 if experiment.weights else experiment.train.epochs,
+    )
+    return [reason for attack in attacks_of(audit).values() if (reason := attack.is_compatible(seen))]
 
 
 def _needs(name: str) -> str:

@@ -22,8 +22,16 @@ from pages.once import once
 
 @st.fragment
 def one_layer(now: Current, critical: pd.DataFrame) -> None:
-    """The weights of one layer as an image, and what training did to them."""
-    st.subheader("One layer in detail", anchor=False)
+    """The weights of one layer as an image, and what training did to them; drawn once it is unfolded."""
+    with st.expander(
+        "One layer in detail, weight by weight", icon=":material/grid_on:", key="layer", on_change="rerun"
+    ) as box:
+        if box.open:
+            detail(now, critical)
+
+
+def detail(now: Current, critical: pd.DataFrame) -> None:
+    """One layer, chosen by hand; at first the one with most critical weights."""
     if not (now.has(now.trained) and now.has("vulnerability")):
         st.info("The weights of this experiment are no longer in the store; its statistics above still are.")
         return

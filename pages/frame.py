@@ -17,13 +17,15 @@ from plotly.graph_objects import Figure
 
 from core import jobs
 from core.config import BadInput
-from core.defence import CWRF, named
+from core.defence import CWRF, named, objective_of
+from core.defenses import CrossEntropy
 from core.defenses.dpsgd import shown
 from core.experiment import Experiment, config_of, plan, title
-from core.figures.layout import CONFIG, caption_of
+from core.figures import CONFIG, caption_of, roc_figure
 from core.figures.numbers import count, fraction, seconds
 from core.store import Store, read_json
 from core.sweep import in_sweeps
+from pages.once import once
 
 SHARED = ("fraction", "regions")
 """Choices that pages share about one experiment; another experiment starts with its own."""
@@ -81,6 +83,41 @@ class Current:
         """The rewind of this experiment, or the default one where it has none."""
         own = self.config.defence
         return own if isinstance(own, CWRF) else CWRF(base="trained" if self.config.weights else "pve")
+
+    @property
+    def audited(self) -> tuple[str, ...]:
+        """The finished audits: of the model before the defence, after it, or both."""
+        return tuple(when for when in ("before", "after") if self.has(when))
+
+    @property
+    def headline(self) -> str | None:
+        """The attack that pages put first: the first of the audit's that has a result in every finished audit.
+
+        None where no attack applied, or none to all of the models.
+        """
+        ran = []
+        for when in self.audited:
+            table = self.table(when, "attacks")
+            ran.append(set(table[(table["group"] == "all") & table["auc"].notna()]["attack"]))
+        return next((name for name in self.config.audit.attacks if ran and all(name in found for found in ran)), None)
+
+    def result(self, attack: str, when: str = "before") -> pd.Series:
+        """What one audit found with an attack on all its records; its `title` says whether the attack was adaptive."""
+        table = self.table(when, "attacks")
+        return table[(table["attack"] == attack) & (table["group"] == "all")].iloc[0]
+
+    def minimised(self, stage: str) -> str:
+        """What a stage that trains minimises, in words; "" where that is plain cross-entropy."""
+        if stage == "vulnerability":
+            return "PVE"
+        if stage == "defended":
+            assert self.config.defence
+            objective = objective_of(self.config.defence)
+        elif stage == "train":
+            objective = self.config.train.objective
+        else:  # learnability is scored with cross-entropy
+            return ""
+        return "" if isinstance(objective, CrossEntropy) else objective.title
 
     def table(self, stage: str, name: str) -> pd.DataFrame:
         """A Parquet table of a finished stage; results never change, so it is read once."""
@@ -247,6 +284,42 @@ def draw(figure: Figure, key: str, caption: bool = True) -> None:
     st.plotly_chart(figure, config=CONFIG, key=key, alt=text or None)
     if caption and text:
         st.caption(text)
+
+
+def measured(now: Current, label: str, column: str, attack: str = "") -> pd.DataFrame:
+    """Rows for `before_after`: a number of every finished audit with its interval, of one attack or of the model.
+
+    label: what the number is called; column: its name in the table of attacks, or in the audit's metrics.
+    """
+    rows = []
+    for when in now.audited:
+        found = now.result(attack, when) if attack else now.values(when, "metrics")
+        value, low, high = (found[f"{column}{end}"] for end in ("", "_low", "_high"))
+        unit = "AUC" if column == "auc" else "%"
+        rows.append({"label": label, "when": when, "value": value, "low": low, "high": high, "unit": unit})
+    return pd.DataFrame(rows)
+
+
+def roc(now: Current, attack: str, log: bool = False) -> None:
+    """The attack's ROC in every finished audit."""
+    key = ("roc", now.key, attack, now.audited, log)
+    draw(once(key, partial(_roc, now, attack, log)), "roc")
+
+
+def _roc(now: Current, attack: str, log: bool) -> Figure:
+    found = now.result(attack)
+    table = pd.concat([now.table(when, "curves").assign(when=when) for when in now.audited])
+    table = table[table["attack"] == attack].assign(attack=found["title"])
+    return roc_figure(table, log, int(found["non_members"]))
+
+
+def without_attack() -> None:
+    """What stands where the headline attack would, if there is none."""
+    st.info(
+        "Risk cannot be shown here: no attack of this audit has a result for every model. The Attacks page says why, "
+        "attack by attack, and which others can be added."
+    )
+    st.page_link("attacks.py", label="To the Attacks page", icon=":material/arrow_forward:")
 
 
 def read_stage(folder: Path) -> dict[str, Any]:

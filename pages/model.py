@@ -78,7 +78,7 @@ def learning(now: Current, live: bool) -> None:
     log = logs.get(chosen or under_way, pd.DataFrame())
     left, right = st.columns(2)
     with left:
-        frame.draw(curves(log, "loss"), "learning-loss")
+        frame.draw(curves(log, "loss", now.minimised(chosen or under_way)), "learning-loss")
     with right:
         frame.draw(curves(log, "accuracy"), "learning-accuracy")
 
@@ -115,9 +115,11 @@ def notice(now: Current) -> None:
         )
         st.latex(r"s_i = \sum_{t=1}^{T} \left| \frac{\partial L}{\partial w_i}\, w_i \right|")
         st.markdown("**Vulnerability** (PVE) uses a loss that learns members and un-learns everybody else:")
+        sides = (r"p_{\text{initial}}", "p")
+        first, second = sides if now.config.importance.kl == "initial||trained" else sides[::-1]
         st.latex(
             r"L = (1-\lambda)\, \mathrm{CE}(\text{members}) + \lambda\, "
-            r"\mathrm{KL}\left(p_{\text{initial}} \,\|\, p\right)(\text{reference})"
+            rf"\mathrm{{KL}}\left({first} \,\|\, {second}\right)(\text{{reference}})"
         )
         st.caption("Fang and Kim, Critical weights rewinding and finetuning, ICLR 2026.")
         st.code(now.config.train.model_dump_json(indent=1), language="json")

@@ -22,15 +22,16 @@ def onion(now: Current) -> None:
     st.subheader("Did the risk move?", anchor=False)
     st.markdown(
         "As in an onion, below the layer that was peeled off there may be another: harmless weights may take the place "
-        "of the rewound ones. To see it, the defended model is scored again. So is the undefended one, as a "
-        "**control**: scores change a little from one scoring to the next anyway."
+        "of the rewound ones. To see it, the defended model is scored again. So is a **control**: the same base "
+        "fine-tuned in the same way with nothing rewound. What happens to both is not the rewind's doing."
     )
     if not now.config.onion:
         again = Experiment.model_validate({**now.config.model_dump(), "onion": True})
         if st.button(
             "Score both models again",
             icon=":material/layers:",
-            help="Two more runs of vulnerability estimation; everything else is in the store already.",
+            help="The control's fine-tuning and two more runs of vulnerability estimation; everything else is in the "
+            "store already.",
         ) and frame.start(again):
             st.rerun()
         return
@@ -68,17 +69,18 @@ def onion(now: Current) -> None:
 
 
 def _moved(overlap: pd.DataFrame) -> str:
-    """Whether the free weights' ranking changed more by the defence than by scoring again."""
+    """Whether the free weights' ranking changed more than in the control."""
     free = overlap[overlap["free"] & (overlap["fraction"] == 0.05)]
     if free.empty:
         return ""
     by = {(row["old"], row["new"]): row["overlap"] for row in free.to_dict("records")}
-    control, defended = by["vulnerability", "onion_before"], by["onion_before", "onion_after"]
+    control, defended = by["vulnerability", "onion_before"], by["vulnerability", "onion_after"]
     more = "more" if defended < control else "no more"
     return (
-        f"- **The free weights**: of their top 5 % in the control, {n.fraction(defended)} are in the top 5 % of the "
-        f"defended model too. Scoring twice keeps {n.fraction(control)}, chance would keep "
-        f"{n.fraction(float(free['chance'].iloc[0]))}: the defence has changed their order {more} than scoring does."
+        f"- **The free weights**: of their first top 5 %, {n.fraction(defended)} are in the top 5 % of the defended "
+        f"model and {n.fraction(control)} in that of the control; chance would keep "
+        f"{n.fraction(float(free['chance'].iloc[0]))}: the rewind has changed their order {more} than fine-tuning "
+        "alone does."
     )
 
 

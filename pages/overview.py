@@ -7,12 +7,11 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from core.attacks import ATTACKS
 from core.audit import ADAPTIVE, NO_REFERENCES
 from core.defence import CWRF, FineTuning, FromScratch, objective_of
 from core.demo import start_demo
 from core.experiment import title
-from core.figures import before_after, critical_counts, curves, roc_figure
+from core.figures import before_after, critical_counts, curves
 from core.figures import numbers as n
 from pages import frame
 from pages.frame import Current
@@ -39,48 +38,57 @@ def empty() -> None:
 
 def story(now: Current) -> None:
     """Four numbers with intervals, the ROC, and the way on."""
-    summary = now.values("experiment", "summary")
-    before, after, headline = summary["before"], summary["after"], now.config.audit.attacks[0]
+    summary, headline = now.values("experiment", "summary"), now.headline
     st.markdown(in_words(now, summary, headline))
-    upper, lower = st.columns(2), st.columns(2)
-    card(upper[0], "Test accuracy", measures(before, after, "Test accuracy"))
-    card(upper[1], f"Attack AUC · {ATTACKS[headline].title.lower()}", measures(before, after, "AUC", now))
-    non_members = before["attacks"][headline]["non_members"]
+    upper = st.columns(2)
+    card(upper[0], "Test accuracy", frame.measured(now, "Test accuracy", "test_accuracy"))
+    if headline is None:
+        rewound(upper[1], now, summary)
+        frame.without_attack()
+        return
+    lower, found = st.columns(2), now.result(headline)
+    card(upper[1], f"Attack AUC · {found['title']}", frame.measured(now, "AUC", "auc", headline))
+    non_members = int(found["non_members"])
     resolved = "" if non_members >= 1000 else f" · fewer than 10 false positives of {non_members}: not resolvable"
-    card(lower[0], f"TPR at 1 % FPR{resolved}", measures(before, after, "TPR", now))
+    rates = frame.measured(now, "TPR", "tpr_01", headline)
+    card(lower[0], f"TPR at 1 % FPR · {found['title']}{resolved}", rates)
     rewound(lower[1], now, summary)
 
     st.subheader("ROC of the attack", anchor=False)
-    log = (
-        st.segmented_control("Axes", ["linear", "log-log"], default="linear", label_visibility="collapsed") == "log-log"
-    )
-    non_members = before["attacks"][headline]["non_members"]
-    make = partial(roc_figure, roc_curves(now, headline), log, non_members)
-    frame.draw(once(("roc", now.key, headline, log), make), "roc")
+    axes = st.segmented_control("Axes", ["linear", "log-log"], default="linear", label_visibility="collapsed")
+    frame.roc(now, headline, axes == "log-log")
 
 
-def in_words(now: Current, summary: dict, headline: str) -> str:
+def in_words(now: Current, summary: dict, headline: str | None) -> str:
     """The result in two sentences, from its numbers."""
     before, after = summary["before"], summary["after"]
-    was = before["attacks"][headline]
     told = (
         f"The network classifies {n.accuracy(before['train_accuracy'])} of its training records and "
-        f"{n.accuracy(before['test_accuracy'])} of new ones correctly; an attacker who sees its outputs tells members "
-        f"from non-members with AUC **{n.auc(was['auc'], was['auc_low'], was['auc_high'])}** (.5 is chance)."
+        f"{n.accuracy(before['test_accuracy'])} of new ones correctly"
     )
+    if headline:
+        was = now.result(headline)
+        told += (
+            f"; membership inference by {was['title']} tells members from non-members with AUC "
+            f"**{n.auc(was['auc'], was['auc_low'], was['auc_high'])}** (.5 is chance)"
+        )
     if not after:
-        return told + " This experiment has no defence; choose one on the Rewind page."
-    test, defence = summary["paired"][headline], now.config.defence
+        return told + ". This experiment has no defence; choose one on the Rewind page."
+    defence = now.config.defence
     assert defence
     change = n.points(after["test_accuracy"] - before["test_accuracy"])
+    moved = f"moved test accuracy by **{change}**."
+    if not headline:
+        return f"{told}. {done_to(defence)} {moved}"
+    test = summary["paired"][headline]
     verdict = (
         "lowered the AUC by" if test["high"] < 0 else "raised the AUC by" if test["low"] > 0 else "changed the AUC by"
     )
     sure = "" if test["high"] < 0 or test["low"] > 0 else ", which may be chance"
     return (
-        f"{told} {done_to(defence)} {verdict} "
+        f"{told}. {done_to(defence)} {verdict} "
         f"**{n.difference(test['difference'])}** [{n.difference(test['low'])}, {n.difference(test['high'])}] "
-        f"({n.p_value(test['p_value'])}, paired DeLong{sure}) and moved test accuracy by **{change}**."
+        f"({n.p_value(test['p_value'])}, paired DeLong{sure}) and {moved}"
     )
 
 
@@ -95,24 +103,6 @@ def done_to(defence: CWRF | FineTuning | FromScratch) -> str:
         return f"Fine-tuning with {objective}, nothing rewound,"
     early = f", stopped after {defence.stop_after} epochs," if defence.stop_after else ""
     return f"Training from scratch with {objective}{early}"
-
-
-def measures(before: dict, after: dict | None, what: str, now: Current | None = None) -> pd.DataFrame:
-    """Rows for `before_after`: one metric, one or two sides."""
-    rows = []
-    for when, side in (("before", before), ("after", after)):
-        if not side:
-            continue
-        if what == "Test accuracy":
-            value, low, high = (side[f"test_accuracy{end}"] for end in ("", "_low", "_high"))
-        else:
-            assert now
-            row = row_of(now, now.config.audit.attacks[0], when)
-            names = ("auc", "auc_low", "auc_high") if what == "AUC" else ("tpr_01", "tpr_01_low", "tpr_01_high")
-            value, low, high = (row[name] for name in names)
-        unit = "AUC" if what == "AUC" else "%"
-        rows.append({"label": what, "when": when, "value": value, "low": low, "high": high, "unit": unit})
-    return pd.DataFrame(rows)
 
 
 def card(place, title: str, rows: pd.DataFrame) -> None:
@@ -142,39 +132,29 @@ def rewound(place, now: Current, summary: dict) -> None:
         )
 
 
-def roc_curves(now: Current, attack: str) -> pd.DataFrame:
-    """The attack's ROC before and, where finished, after."""
-    parts = [now.table(when, "curves").assign(when=when) for when in ("before", "after") if now.has(when)]
-    table = pd.concat(parts)
-    return table[table["attack"] == attack].assign(attack=row_of(now, attack)["title"])
-
-
-def row_of(now: Current, attack: str, when: str = "before") -> pd.Series:
-    """What one audit found with the attack on all its records."""
-    table = now.table(when, "attacks")
-    return table[(table["attack"] == attack) & (table["group"] == "all")].iloc[0]
-
-
 def so_far(now: Current) -> None:
     """Results of the stages that are already finished."""
     if now.has("train"):
         st.subheader("Training", anchor=False)
         st.markdown("Members are learned better than non-members: that gap is what attacks use.")
-        left, right = st.columns(2)
+        log, left, right = now.table("train", "log"), *st.columns(2)
         with left:
-            frame.draw(curves(now.table("train", "log"), "loss"), "loss")
+            frame.draw(curves(log, "loss", now.minimised("train")), "loss")
         with right:
-            frame.draw(curves(now.table("train", "log"), "accuracy"), "accuracy")
+            frame.draw(curves(log, "accuracy"), "accuracy")
     if now.has("before"):
         st.subheader("Attack on the undefended network", anchor=False)
-        headline = now.config.audit.attacks[0]
-        non_members = int((~now.table("before", "records")["member"]).sum())
-        frame.draw(roc_figure(roc_curves(now, headline), False, non_members), "roc-before")
+        if now.headline is None:
+            frame.without_attack()
+        else:
+            frame.roc(now, now.headline)
 
 
 def attacker(now: Current) -> str:
     """What the attacker of the headline knows of the defence."""
-    row = row_of(now, now.config.audit.attacks[0], "after" if now.has("after") else "before")
+    if now.headline is None:
+        return ""
+    row = now.result(now.headline, now.audited[-1])
     if row["adaptive"] == NO_REFERENCES:
         return "The attack needs no reference models, so there is no adaptive version of it."
     if row["adaptive"] == ADAPTIVE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import Any
 
@@ -9,11 +10,10 @@ import pandas as pd
 import streamlit as st
 from pydantic import ValidationError
 
-from core.attacks import ATTACKS
 from core.config import BadInput, explain
 from core.defence import CWRF, Finetune, FineTuning, FromScratch, objective_of
 from core.experiment import Experiment, preview_stage, ranking_stage, selection
-from core.figures import before_after, critical_counts, roc_figure
+from core.figures import before_after, critical_counts, curves
 from core.figures import numbers as n
 from core.progress import Progress
 from core.store import read_json
@@ -176,36 +176,54 @@ def preview(experiment: Experiment, now: Current) -> None:
 
 
 def outcome(now: Current) -> None:
-    """Before and after of the current experiment's rewind, with the paired test and the download."""
-    summary, headline = now.values("experiment", "summary"), now.config.audit.attacks[0]
-    test = summary["paired"][headline]
-    rows = []
-    for when in ("before", "after"):
-        side = summary[when]
-        found = side["attacks"][headline]
-        accuracy = {
-            "value": side["test_accuracy"],
-            "low": side["test_accuracy_low"],
-            "high": side["test_accuracy_high"],
-        }
-        area = {"value": found["auc"], "low": found["auc_low"], "high": found["auc_high"]}
-        rows.append({"label": "Test accuracy", "when": when, "unit": "%", **accuracy})
-        rows.append({"label": f"Attack AUC, {ATTACKS[headline].title.lower()}", "when": when, "unit": "AUC", **area})
-    st.markdown(
-        f"AUC changed by **{n.difference(test['difference'])}** "
-        f"[{n.difference(test['low'])}, {n.difference(test['high'])}] ({n.p_value(test['p_value'])}, paired DeLong on "
-        f"the same {n.count(found['members'] + found['non_members'])} records), test accuracy by "
-        f"**{n.points(summary['after']['test_accuracy'] - summary['before']['test_accuracy'])}**."
-    )
+    """Before and after of the current experiment's defence, with the paired test, the log and the download."""
+    summary, headline = now.values("experiment", "summary"), now.headline
+    st.markdown(in_words(now, summary, headline))
+    rows = [frame.measured(now, "Test accuracy", "test_accuracy")]
+    if headline:
+        rows.append(frame.measured(now, f"Attack AUC, {now.result(headline)['title']}", "auc", headline))
     left, right = st.columns(2)
     with left:
-        frame.draw(once(("outcome", now.key), partial(before_after, pd.DataFrame(rows))), "outcome")
+        frame.draw(once(("outcome", now.key), partial(before_after, pd.concat(rows))), "outcome")
     with right:
-        curves = pd.concat([now.table(when, "curves").assign(when=when) for when in ("before", "after")])
-        curves = curves[curves["attack"] == headline].assign(attack=ATTACKS[headline].title)
-        make = partial(roc_figure, curves, False, found["non_members"])
-        frame.draw(once(("roc", now.key, headline, False), make), "roc")
+        if headline:
+            frame.roc(now, headline)
+        else:
+            frame.without_attack()
     frame.guarantees(now, summary)
+    with st.expander("How the defended model learned", key="defended-log", on_change="rerun") as folded:
+        # figures of folded sections are drawn once they are opened: the browser draws for most of a page's time
+        for place, what in zip(st.columns(2), ("loss", "accuracy"), strict=True) if folded.open else ():
+            with place:
+                make = partial(curves, now.table("defended", "log"), what, now.minimised("defended"))
+                frame.draw(once(("defended", now.key, what), make), f"defended-{what}")
+    download(now)
+    st.page_link("attacks.py", label="Every attack and the most exposed records", icon=":material/arrow_forward:")
+
+
+def in_words(now: Current, summary: dict[str, Any], headline: str | None) -> str:
+    """What the defence changed: the AUC of the headline attack, where there is one, and the test accuracy."""
+    before, after = summary["before"], summary["after"]
+    change = n.points(after["test_accuracy"] - before["test_accuracy"])
+    if headline is None:
+        return f"Test accuracy changed by **{change}**."
+    test, found = summary["paired"][headline], now.result(headline)
+    return (
+        f"AUC of {found['title']} changed by **{n.difference(test['difference'])}** "
+        f"[{n.difference(test['low'])}, {n.difference(test['high'])}] ({n.p_value(test['p_value'])}, paired DeLong on "
+        f"the same {n.count(int(found['members'] + found['non_members']))} records), test accuracy by **{change}**."
+    )
+
+
+def download(now: Current) -> None:
+    """The defended weights as a file, and what has to be put around them to get the model that was audited."""
+    released = objective_of(now.config.defence).released
+    if released:
+        st.markdown(
+            "The audit saw this model with replaced outputs, as it would be released. The file holds the bare weights: "
+            "only the model wrapped as `core.defenses.hamp_output.RandomisedOutput(model, "
+            f"key={json.dumps(released['key'])})` has the risk shown here."
+        )
     weights = now.folders["defended"] / "final.safetensors"
     st.download_button(
         "Download the defended weights (safetensors)",
@@ -215,7 +233,6 @@ def outcome(now: Current) -> None:
         icon=":material/download:",
         on_click="ignore",
     )
-    st.page_link("attacks.py", label="Every attack and the most exposed records", icon=":material/arrow_forward:")
 
 
 now = frame.need(frame.current(), "scores", "before")

@@ -18,7 +18,7 @@ from core.sweep import Sweep, points, sweeps
 from pages import frame, trade_off_new
 from pages import trade_off_panels as panels
 from pages import trade_off_words as words
-from pages.attack_words import NAME_WIDTH
+from pages.attack_words import FPRS, NAME_WIDTH
 from pages.trade_off_picture import in_colour, picture, prepared
 from pages.trade_off_state import finished, state, table_of
 
@@ -86,9 +86,9 @@ def details(sweep: Sweep, base: Experiment) -> None:
     """How the numbers came about."""
     with st.expander("How these numbers are computed"):
         st.markdown(
-            f"{n.count(sweep.seeds)} experiment{'s' * (sweep.seeds != 1)} per point, each with its own seed: another "
-            "split, other initial weights, another batch order. Several seeds: mean and Student's t interval (95 %). "
-            "One seed: the intervals of its audit (Clopper–Pearson for accuracy and TPR, DeLong for AUC)."
+            f"{n.count(sweep.repeats)} experiment{'s' * (sweep.repeats != 1)} per point, each with its own seed: "
+            "another split, other initial weights, another batch order. Several seeds: mean and Student's t interval "
+            "(95 %). One seed: the intervals of its audit (Clopper–Pearson for accuracy and TPR, DeLong for AUC)."
         )
         st.markdown(
             "**Pareto front**: the points that no other one, the undefended model included, beats on both axes. "
@@ -124,9 +124,12 @@ def page(key: str, sweep: Sweep) -> None:
         return
     ran = list(summary(frame.open_store(), done[0])["before"]["attacks"])
     left, right = st.columns([1, 2])
-    attack = left.selectbox("Attack", ran, format_func=lambda name: ATTACKS[name.split(":")[0]].title)
+    attack = left.selectbox("Attack", ran, format_func=lambda name: ATTACKS[name.split(":")[0]].title) if ran else ""
     table = table_of(str(frame.open_store().root), key, attack, done, sweep)
     risks = [risk for risk in RISKS if risk in table and table[risk].notna().any()]
+    if not risks:
+        frame.without_attack()
+        return
     risk = right.segmented_control(
         "Measure of risk",
         risks,
@@ -144,7 +147,7 @@ def page(key: str, sweep: Sweep) -> None:
     names = list(dict.fromkeys(str(point.label.get("method", "sweep")) for point in every))
     methods = in_colour(key, names, means)
     at = (key, attack, risk, done)  # what the figures depend on
-    attacker = words.attacker(ATTACKS[attack.split(":")[0]].title, shown)
+    attacker = words.attacker(ATTACKS[attack.split(":")[0]].title, shown) if attack else ""
     picture(at, means, before, risk, attacker, methods)
     st.subheader("What to notice", anchor=False)
     place = st.container()
@@ -153,10 +156,10 @@ def page(key: str, sweep: Sweep) -> None:
         target = panels.target(key, target)
     told = words.findings(shown, means, before, risk, target)
     others = every[0].experiment.data.non_members
-    if risk == "tpr_01" and others < 100 * FEW:
+    if risk in FPRS and others < FPRS[risk][1] * FEW:
         told.append(
-            f"**Not resolvable**: {n.count(others)} non-members leave fewer than {FEW} false positives at 1 % FPR; "
-            "read no order from this axis."
+            f"**Not resolvable**: {n.count(others)} non-members leave fewer than {FEW} false positives at "
+            f"{FPRS[risk][0]} FPR; read no order from this axis."
         )
     place.markdown("\n".join(f"- {sentence}" for sentence in told))
     table_below(key, sweep, table, means, risks)

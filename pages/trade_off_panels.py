@@ -95,7 +95,8 @@ def paired(at: tuple, points: pd.DataFrame, methods: Sequence[str], risk: str, a
     st.subheader("Against one method, seed by seed", anchor=False)
     st.markdown(
         "Models of the same seed share records, initial weights and batch order: their differences are surer than the "
-        "numbers themselves."
+        "numbers themselves. DP-SGD shares the records alone: it needs group norm, which other models may lack, and "
+        "draws its batches at random."
     )
     left, right = st.columns(2)
     strength = strengths[0]

@@ -10,7 +10,7 @@ import pandas as pd
 from core.audit import NO_REFERENCES
 from core.experiment import Experiment
 from core.figures import numbers as n
-from core.figures.methods import ACCURACY, RISKS
+from core.figures.methods import ACCURACY, RISKS, delta, guarantee
 from core.metrics import Box, matched, volumes
 from core.presets import PRESETS
 from core.sweep import Sweep
@@ -23,14 +23,18 @@ SIGNS = {"defence.fraction": "r", "fraction r": "r", "importance.lam": "λ", "λ
 """Field or axis of a preset → its sign."""
 TITLES = {"defence.fraction": "fraction r", "importance.lam": "λ of PVE"}
 """Field → what it is in words, as presets call it."""
-BOXES = {"auc": (0.5, 1.0), "tpr_01": (0.0, 1.0)}
+BOXES = {"auc": (0.5, 1.0), "tpr_01": (0.0, 1.0), "tpr_001": (0.0, 1.0)}
 """Risks whose range is known; of the others the box ends at the largest value shown."""
 
 
 def axis_of(sweep: Sweep) -> str:
     """What runs along all lines of the sweep, in words; "" where every method has a strength of its own."""
     for name, values in sweep.vary.items():
-        if len(values) > 1 and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        if (
+            name != "seed"
+            and len(values) > 1
+            and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        ):
             return TITLES.get(name, name.replace("_", " "))
     return next((preset.axis for preset in PRESETS.values() if preset.title == sweep.name), "")
 
@@ -67,7 +71,9 @@ def named(row: dict[str, Any]) -> str:
 
 
 def value(row: dict[str, Any], column: str) -> str:
-    """A number with its interval."""
+    """A number with its interval; a guaranteed ε also with its δ."""
+    if column == "dp_epsilon":
+        return guarantee(row)
     write = n.accuracy if column == ACCURACY else RISKS[column].write
     return write(*(row.get(f"{column}{end}", math.nan) for end in ("", "_low", "_high")))
 
@@ -88,6 +94,9 @@ def findings(points: pd.DataFrame, means: pd.DataFrame, before: pd.DataFrame, ri
         )
     elif (means["seeds"] < 3).all():
         told.append("**Two seeds** make intervals that are very wide, or narrow by luck. Three are the least to trust.")
+    if risk == "dp_epsilon":
+        known = " or ".join(dict.fromkeys(delta(value) for value in points["dp_delta"].dropna()))
+        told.append(f"**Guaranteed ε** holds with {known}, the probability with which the guarantee may fail.")
     return [sentence for sentence in told if sentence]
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+from core.presets import PRESETS
+from core.report import tpr
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = [path.name for path in sorted((ROOT / "benchmarks").glob("*.py")) if "ArgumentParser" in path.read_text()]
@@ -22,6 +27,43 @@ def test_a_benchmark_starts(name: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert name in done.stdout
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch):
+    """Loads a benchmark by its file: `import benchmarks` would find the package of that name that Opacus ships."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))  # as Python does for a script
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+def test_the_experiments_of_the_tables_can_be_built_for_every_setting(script) -> None:
+    sweeps, attacks = script("sweeps"), script("attacks")
+    for setting, recipe in sweeps.SETTINGS.items():
+        file = ROOT / "records.parquet" if "data" in recipe else None
+        for models, experiment in attacks.experiments(setting, file, seed=3).items():
+            assert experiment.audit.shadows.models == models and experiment.audit.attacks == attacks.ATTACKS[models]
+            assert experiment.seed == experiment.data.seed == 3 and getattr(experiment.data, "path", None) == file
+            assert experiment.data.members == recipe.get("data", {}).get("members", experiment.data.members)
+            assert experiment.defence is not None
+        base = sweeps.experiment(setting, file, audit=sweeps.AUDIT)
+        assert getattr(base.data, "path", None) == file
+        for name in PRESETS:
+            assert PRESETS[name].make(base, 2).points
+
+
+def test_every_cell_of_the_attack_table_has_its_interval(script) -> None:
+    attacks = script("attacks")
+    assert tpr({"tpr_at_fpr": {"0.01": 0.05}, "members": 100}) == "5.0 % [1.6, 11.3]"
+    assert tpr(None) == "–"
 
 
 def test_the_readme_names_scripts_that_are_there() -> None:

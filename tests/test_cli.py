@@ -91,6 +91,12 @@ def test_no_defence_and_weights_that_are_brought():
     assert experiment_of("--defence", "none").defence is None
     e = experiment_of("--weights.trained", "a.safetensors", "--weights.initial_seed", "4")
     assert (str(e.weights.trained), e.weights.initial, e.weights.initial_seed) == ("a.safetensors", None, 4)
+    # the model is kept outside the rewound weights, and nobody flips the labels it was trained with
+    assert e.defence.base == "trained" and e.data.label_noise == 0
+    assert experiment_of("--weights.trained", "a", "--defence.base", "pve").defence.base == "pve"
+    assert (
+        experiment_of("--weights.trained", "a", "--data.kind", "images", "--data.path", "b").defence.base == "trained"
+    )
 
 
 def test_flags_override_the_file(tmp_path):
@@ -239,6 +245,22 @@ def test_mistakes_that_show_once_the_network_is_built(capsys, store, flags, mess
     assert call("run", "--store", store, *given, *flags) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.splitlines()[-1] == f"error: {message}"
+
+
+def test_a_model_that_is_brought_needs_to_say_what_it_was_trained_on(capsys, store, tmp_path):
+    (tmp_path / "weights.safetensors").write_bytes(b"")
+    assert "which records the model was trained on" in refused(
+        capsys, "run", "--store", store, "--weights.trained", str(tmp_path / "weights.safetensors")
+    )
+
+
+def test_what_nobody_expected_is_one_line_too(capsys, store, monkeypatch):
+    def fails(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("core.cli.run", fails)
+    assert call("run", "--store", store, *TINY) == 1
+    assert capsys.readouterr().err == "error: OSError: No space left on device\n"
 
 
 # --- running

@@ -41,6 +41,8 @@ DEFENCES = {
     "early epoch, trained base": {"kind": "cwrf", "rewind_to": "early", "early_epoch": 1, "base": "trained", **TUNING},
     "fresh values": {"kind": "cwrf", "rewind_to": "fresh", **TUNING},
     "two rounds": {"kind": "cwrf", "rounds": 2, **TUNING},
+    "stopped early": {"kind": "cwrf", "finetune": {"epochs": 3, "stop_after": 1}},
+    "fine-tuning, stopped early": {"kind": "fine-tuning", "finetune": {"epochs": 3, "stop_after": 1}},
     "no tuning": {"kind": "cwrf", "finetune": {"epochs": 0}},
 }
 
@@ -121,6 +123,8 @@ def test_what_is_only_released_differently_is_not_trained_again(store, kind):
     trained, audited, whole = ([p[name].hash for p in plans] for name in ("defended", "after", "experiment"))
     assert trained[0] == trained[1] == trained[2] != trained[3]
     assert len(set(audited)) == len(set(whole)) == 4
+    if kind == "cwrf":  # accuracy and AUC right after the rewind are of the outputs that would be released
+        assert preview_stage(hamp()).hash != preview_stage(hamp(test_time=True)).hash
     plainly, replaced = (run(e, store)["after"] for e in (hamp(), hamp(test_time=True)))
     assert plainly["test_accuracy"] == replaced["test_accuracy"] and plainly["test_loss"] != replaced["test_loss"]
 
@@ -174,9 +178,26 @@ def test_onion(store):
         assert layers[kind].sum() == pytest.approx(1)
         assert (layers[f"{kind}_rewound"] <= layers[kind] + 1e-12).all()
     assert overlap["overlap"].between(0, 1).all() and set(overlap["free"]) == {False, True}
-    initial, rescored = weights(store, e, "vulnerability", "initial"), weights(store, e, "defended")
+    assert set(overlap["new"]) == {"onion_before", "onion_after"} and set(overlap["old"]) == {"vulnerability"}
+    initial, defended = weights(store, e, "vulnerability", "initial"), weights(store, e, "defended")
     for name, mask in masks(store, e).items():
-        np.testing.assert_array_equal(rescored[name][mask], initial[name][mask])
+        np.testing.assert_array_equal(defended[name][mask], initial[name][mask])
+    # the control is the same base with the same fine-tuning, and nothing is rewound
+    assert not any(mask.any() for mask in masks(store, e, "control").values())
+    logs = [pd.read_parquet(store.path(plan(e)[key]) / "log.parquet") for key in ("defended", "control")]
+    assert len(logs[0]) == len(logs[1]) > 0 and not logs[0]["loss"].equals(logs[1]["loss"])
+
+
+def test_early_stopping_follows_the_whole_schedule(store):
+    stopped, whole = (
+        experiment(DEFENCES["stopped early"] | {"finetune": {"epochs": 3, **more}}) for more in ({"stop_after": 1}, {})
+    )
+    logs = []
+    for e in (stopped, whole):
+        run(e, store)
+        logs.append(pd.read_parquet(store.path(plan(e)["defended"]) / "log.parquet").set_index("epoch"))
+    assert list(logs[0].index.unique()) == [1] and list(logs[1].index.unique()) == [1, 2, 3]
+    pd.testing.assert_frame_equal(logs[0], logs[1].loc[[1]])  # 120 records: the log of every epoch sees them all
 
 
 @pytest.mark.parametrize(
@@ -186,6 +207,11 @@ def test_onion(store):
         ({"defence": {"kind": "fine-tuning"}, "onion": True}, "needs defence.kind cwrf"),
         ({"defence": {"kind": "cwrf", "selection": "biggest"}}, "defence.selection"),
         ({"defence": {"kind": "cwrf", "rounds": 0}}, "defence.rounds"),
+        ({"defence": {"kind": "cwrf", "rounds": 2, "selection": "random"}}, "defence.rounds 2: later rounds rank"),
+        (
+            {"defence": {"kind": "cwrf", "finetune": {"epochs": 2, "stop_after": 2}}},
+            "finetune.stop_after 2 is not before",
+        ),
     ],
 )
 def test_bad_input_is_named(change, said):

@@ -363,3 +363,22 @@ def test_the_report_shows_before_and_after_with_intervals(done):
     assert "Pearson: linear " in lines[1]
     assert any(line.startswith("accuracy on non-members") and line.count("[") == 2 for line in lines)
     assert any(line.startswith("AUC loss") and line.count("[") == 3 and "p " in line for line in lines)
+
+
+def test_every_result_says_what_its_references_knew(done):
+    _, found, _ = done
+    loss = found["after"]["attacks"]["loss"]
+    assert {name: row["adaptive"] for name, row in found["before"]["attacks"].items()} == dict.fromkeys(
+        found["before"]["attacks"], "no references"
+    )
+    assert any(line.startswith("AUC loss (no references) ") for line in text(found).splitlines())
+    # references without the defence exist only after it
+    more = json.loads(json.dumps(found))
+    more["before"]["attacks"]["lira"] = more["after"]["attacks"]["lira"] = loss | {"adaptive": "adaptive"}
+    more["after"]["attacks"]["lira:non-adaptive"] = loss | {"adaptive": "non-adaptive"}
+    lines = [line for line in text(more).splitlines() if line.startswith("AUC lira")]
+    assert [line.split(")")[0] for line in lines] == ["AUC lira (adaptive", "AUC lira (non-adaptive"]
+    assert lines[0].count("[") == 2 and lines[1].count("[") == 1 and lines[1].split(")")[1].split()[0] == "–"
+    for side in ("before", "after"):  # as a store of an earlier version holds it
+        del more[side]["attacks"]["loss"]["adaptive"]
+    assert any(line.startswith("AUC loss  ") for line in text(more).splitlines())

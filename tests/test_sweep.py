@@ -15,6 +15,7 @@ from core.defence import objective_of
 from core.experiment import Experiment, parse, plan
 from core.presets import FRACTIONS, PRESETS
 from core.progress import Cancelled, Progress
+from core.report import sweep_text
 from core.store import Store
 from core.sweep import (
     MOST,
@@ -204,7 +205,8 @@ def test_bad_sweeps_are_refused_before_anything_runs(value, said):
         {"defence": {"kind": "scratch"}},
         {"model": {"kind": "mlp"}},
         {"defence": {"mode": "A2", "base": "trained"}},
-        {"defence": {"selection": "random", "rewind_to": "fresh", "rounds": 2}},
+        {"defence": {"selection": "random", "rewind_to": "fresh"}},
+        {"defence": {"rounds": 2}},
     ],
 )
 def test_every_preset_is_valid_around_any_experiment(name, base):
@@ -342,7 +344,7 @@ def test_presets_compare_like_with_like():
 
 
 def test_presets_call_things_what_they_are_whatever_the_experiment_is():
-    base = parse({"defence": {"mode": "A2", "selection": "random", "rewind_to": "fresh", "rounds": 2}})
+    base = parse({"defence": {"mode": "A2", "selection": "random", "rewind_to": "fresh"}})
     for name in ("ablation", "defences", "selection", "fraction"):
         for p in points(PRESETS[name].make(base, 1)):
             d, method = p.experiment.defence, str(p.label["method"])
@@ -384,3 +386,29 @@ def test_weights_somebody_brings_are_never_trained_with_what_does_not_fit_them()
 def test_too_many_seeds_in_a_preset(capsys, tmp_path):
     assert main(["sweep", "--store", str(tmp_path), "--preset", "defences", "--seeds", "50"]) == 2
     assert "at most 1000" in capsys.readouterr().err
+
+
+def test_results_have_the_rate_at_a_tenth_of_a_per_cent(swept):
+    store, sweep, _ = swept
+    for row in results(store, sweep).to_dict("records"):
+        table = pd.read_parquet(store.root / row["audit"] / "attacks.parquet")
+        (audited,) = table[table["group"] == "all"].to_dict("records")
+        names = ("tpr_001", "tpr_001_low", "tpr_001_high")
+        assert [row[name] for name in names] == [audited[name] for name in names]
+
+
+def test_a_guarantee_is_told_with_its_delta_and_only_where_there_is_one():
+    def row(method: str, seed: int, epsilon: float) -> dict:
+        measured = {f"{name}{end}": 0.5 for name in ("test_accuracy", "auc", "tpr_01") for end in ("", "_low", "_high")}
+        delta = 1 / 240 if epsilon == epsilon else float("nan")
+        at = {"method": method, "strength": float("nan"), "seed": seed}
+        return at | measured | {"dp_epsilon": epsilon, "dp_delta": delta}
+
+    none = float("nan")
+    rows = pd.DataFrame([row("none", 0, none), row("one", 0, 7.96), row("two", 0, 4.0), row("two", 1, 4.0)])
+    rows = pd.concat([rows, pd.DataFrame([row("weak", 0, 4321.0)])])
+    head, before, one, two, weak = sweep_text(rows).splitlines()
+    assert head.endswith("guaranteed ε") and before.endswith("–")
+    assert one.endswith("  7.96, δ = 0.004") and two.endswith("  4, δ = 0.004")
+    assert weak.endswith("  > 1000: vacuous, δ = 0.004")
+    assert "guaranteed" not in sweep_text(rows[:1])

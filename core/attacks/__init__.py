@@ -8,7 +8,7 @@ from core.attacks.attack_r import AttackR
 from core.attacks.base import Attack, Signals, scaled_logits
 from core.attacks.calibration import CalibrationAttack
 from core.attacks.design import design_matrix
-from core.attacks.elsewhere import shadow_scores
+from core.attacks.elsewhere import reference_logits_asked, shadow_scores
 from core.attacks.evaluate import compare, evaluate
 from core.attacks.gradient_norm import GradientNormAttack
 from core.attacks.label_only import LabelOnlyAttack
@@ -51,4 +51,14 @@ _ORDER: tuple[type[Attack], ...] = (
 
 ATTACKS: dict[str, type[Attack]] = {attack.model_fields["kind"].default: attack for attack in _ORDER}
 
-__all__ = ["ATTACKS", "Attack", "Signals", "compare", "design_matrix", "evaluate", "scaled_logits", "shadow_scores"]
+__all__ = [
+    "ATTACKS",
+    "Attack",
+    "Signals",
+    "compare",
+    "design_matrix",
+    "evaluate",
+    "reference_logits_asked",
+    "scaled_logits",
+    "shadow_scores",
+]

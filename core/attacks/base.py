@@ -62,6 +62,22 @@ class Signals:
         return scaled_logits(logits=self.population_logits, labels=self.population_labels)
 
 
+_TRAIN_REFERENCES = "train reference models (audit.shadows.models)"
+_KEEP_ASIDE = "keep some non-members aside in the split (data.population)"
+REMEDIES = {
+    "population_logits": _KEEP_ASIDE,
+    "features": "audit a model together with its records",
+    "population_features": _KEEP_ASIDE,
+    "gradient_norms": "raise audit.gradient_records",
+    "query_labels": "set Questions (audit.shadows.queries) to 2 or more",
+    "trajectory": "train the model here, for 2 epochs or more (train.epochs)",
+    "reference_phi": _TRAIN_REFERENCES,
+    "reference_in": _TRAIN_REFERENCES,
+    "reference_logits": _TRAIN_REFERENCES,
+}
+"""Signal that an attack may need → what to do where an audit has none."""
+
+
 class Attack(Config):
     """Base of all attacks. `kind` is the registry name; higher scores mean more likely a member."""
 
@@ -71,11 +87,11 @@ class Attack(Config):
     """Names of the optional Signals fields without which the attack does not apply."""
 
     def is_compatible(self, signals: Signals) -> str | None:
-        """None where the attack applies, else the reason in words."""
+        """None where the attack applies, else the reason in words and what to do about it."""
         for name in sorted(self.needs):
             value = getattr(signals, name)
             if value is None or len(value) == 0:
-                return f"{self.title or self.kind} needs {name.replace('_', ' ')}, which this audit did not collect"
+                return f"{self.title} needs {name.replace('_', ' ')}: {REMEDIES[name]}"
         return None
 
     def looks_at_references(self, signals: Signals) -> bool:
@@ -85,6 +101,10 @@ class Attack(Config):
     def chosen(self, signals: Signals) -> dict[str, str | int | float]:
         """What the attack decided from the signals rather than from its config, to be shown beside its result."""
         return {}
+
+    def calibrated(self, signals: Signals) -> np.ndarray | None:
+        """[N] the score on the scale its paper reports, where an attack ranks by something finer; else None."""
+        return None
 
     def __call__(self, signals: Signals) -> np.ndarray:
         """[N] scores, higher = more likely a member."""

@@ -20,6 +20,9 @@ ATTACKED = 2
 GUESSED = 0.2
 """Share of the records that a one-run audit guesses, fixed before any audit: half of it the surest each way."""
 SEED = 0
+UNKNOWN = {"gradient_norms", "query_labels", "features", "population_features", "trajectory"}
+"""Signals that are not known of reference models in the target's place: gradients, predicted labels of copies, the
+records themselves, and losses along the training of the population."""
 Known = tuple[np.ndarray, np.ndarray]
 """Scores and membership of records that are not judged."""
 
@@ -36,23 +39,36 @@ NOTHING: dict[str, float | int | str | None] = dict.fromkeys(
 def shadow_scores(attack: Attack, signals: Signals) -> Known | None:
     """(scores, is_member), both [T, N], of the attack on reference models, each attacked with those of other pairs.
 
-    None where it cannot be run on them: too few, or it looks at something that is not known of references (gradients,
-    predicted labels of copies, the population's own logits).
+    None where it cannot be run on them: too few, or it looks at something that is not known of references (`UNKNOWN`,
+    the population's own logits).
     """
-    if signals.reference_phi is None or signals.reference_in is None or getattr(attack, "class_conditional", False):
+    if signals.reference_phi is None or signals.reference_in is None or not _known(attack):
         return None
-    if "trajectory" in attack.needs:  # standardised by the population, whose trajectory is not known of references
-        return None
+    logits = 0 if signals.reference_logits is None else len(signals.reference_logits)
     scores, inside = [], []
     for model in range(min(ATTACKED, len(signals.reference_phi))):
         shadow, member = as_target(signals, model)
         # without the logits of references only φ is right, and only attacks on references look at nothing else
-        whole = shadow.reference_logits is not None or attack.looks_at_references(shadow)
+        whole = model < logits or attack.looks_at_references(shadow)
         if not whole or attack.is_compatible(shadow) or member.all() or not member.any():
             return None
         scores.append(np.asarray(attack(shadow), np.float64))
         inside.append(member)
     return (np.stack(scores), np.stack(inside)) if scores else None
+
+
+def reference_logits_asked(attack: Attack) -> int | None:
+    """Of how many reference models, in order, the logits are looked at by the attack or by `shadow_scores` of it; None:
+    of all."""
+    if "reference_logits" in attack.needs:
+        return None
+    on_outputs = not any(name.startswith("reference_") for name in attack.needs)
+    return ATTACKED if on_outputs and _known(attack) else 0
+
+
+def _known(attack: Attack) -> bool:
+    """Whether reference models can stand in the target's place for this attack."""
+    return not attack.needs & UNKNOWN and not getattr(attack, "class_conditional", False)
 
 
 def judged(*, scores: np.ndarray, is_member: np.ndarray, known: Known | None, level: float) -> dict:

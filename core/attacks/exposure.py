@@ -19,13 +19,18 @@ def most_exposed(
     `who`: members, canaries (mislabelled members) or non-members (their high scores are the attack's false alarms).
     `when` names the audit whose scores give the order; records that it did not score are left out. Columns: rank (from
     1; ties share the best), tied (records with the same score, itself included), record, source_row, member, canary,
-    label, clean_label and, per audit, prediction_*, loss_* (nats), score_* (missing where the attack was not run).
+    label, clean_label and, per audit, prediction_*, loss_* (nats), score_* (missing where the attack was not run) and,
+    where an audit has it, calibrated_* (RMIA: share of population records that the record wins against).
     """
+    columns = {"prediction": "prediction", "loss": "loss", "score": f"score_{attack}"}
+    calibrated = f"calibrated_{attack}"
+    if any(side is not None and calibrated in side for side in (before, after)):
+        columns["calibrated"] = calibrated
     table = before[_FACTS].copy()
     for name, side in (("before", before), ("after", after)):
         if side is not None:
             found = side.set_index("record").reindex(table["record"])
-            for column, source in (("prediction", "prediction"), ("loss", "loss"), ("score", f"score_{attack}")):
+            for column, source in columns.items():
                 table[f"{column}_{name}"] = found[source].to_numpy() if source in found else float("nan")
     chosen = table["member"] if who != "non-members" else ~table["member"]
     if who == "canaries":

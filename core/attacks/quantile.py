@@ -35,7 +35,7 @@ class QuantileAttack(Attack):
         if missing is None and len(signals.population_labels) < self.FEWEST:
             return (
                 f"{self.title} learns from population records and needs at least {self.FEWEST} "
-                f"(there are {len(signals.population_labels)}): keep more non-members aside in the split"
+                f"(there are {len(signals.population_labels)}): raise data.population"
             )
         return missing
 

@@ -33,8 +33,8 @@ class RapidAttack(Attack):
         problem = problem_with_references(signals, title=self.title, inside=0, outside=1)
         if problem or not len(self._usable(signals)):
             return problem or (
-                f"{self.title} attacks one reference with the others and needs at least 4 reference models, two pairs "
-                f"of halves (there are {len(signals.reference_in)})"  # type: ignore[arg-type]
+                f"{self.title} attacks one reference with the others and needs two pairs of halves: raise "
+                f"audit.shadows.models to 4 or more (there are {len(signals.reference_in)})"  # type: ignore[arg-type]
             )
         return None
 

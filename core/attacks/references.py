@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.attacks.base import Signals
+from core.attacks.base import REMEDIES, Signals
 from core.attacks.design import other_pairs
 
 BLOCK = 2**22
@@ -81,7 +81,7 @@ def problem_with_references(signals: Signals, *, title: str, inside: int, outsid
     """Why the references do not serve, in words, or None. inside / outside: IN / OUT models each record must have."""
     phi, is_in = signals.reference_phi, signals.reference_in
     if phi is None or is_in is None or not len(phi) or not len(is_in):
-        return f"{title} needs reference models: train some in this audit"
+        return f"{title} needs reference models: {REMEDIES['reference_phi']}"
     if phi.shape[:2] != is_in.shape or phi.shape[1] != len(signals.labels):
         return f"{title}: reference outputs {phi.shape} and membership {is_in.shape} differ in models or records"
     diverged = [m for m in range(len(phi)) if not np.isfinite(phi[m]).all()]
@@ -96,7 +96,8 @@ def problem_with_references(signals: Signals, *, title: str, inside: int, outsid
         if len(counts) and counts.min() < needed:
             return (
                 f"{title} needs at least {needed} reference models {words} each record, some records have "
-                f"{counts.min()}: train {2 * max(inside, outside)} references or more (there are {len(phi)})"
+                f"{counts.min()}: raise audit.shadows.models to {2 * max(inside, outside)} or more "
+                f"(there are {len(phi)})"
             )
     return None
 
@@ -104,21 +105,20 @@ def problem_with_references(signals: Signals, *, title: str, inside: int, outsid
 def as_target(signals: Signals, target: int) -> tuple[Signals, np.ndarray]:
     """(signals with reference `target` in the place of the target, its membership [N]): an attack on ourselves.
 
-    References are those of `other_pairs`. What is known of reference models is kept: φ, and logits and trajectories
-    where all of them have some. As logits that are not known stand [φ, 0] with label 0, a two-class output of exactly
-    that φ.
+    References are those of `other_pairs`. What is known of reference models is kept: φ, the logits of this one where
+    it has some, those of the others and trajectories where all have some. As logits that are not known stand [φ, 0]
+    with label 0, a two-class output of exactly that φ.
     """
     assert signals.reference_phi is not None and signals.reference_in is not None
     others = other_pairs(reference_in=signals.reference_in, target=target)
     population = signals.reference_population_phi
     known = np.empty((0, 1)) if population is None or not len(population) else population[target]
-    logits, paths = (
-        None if of is None or len(of) < len(signals.reference_in) else of
-        for of in (signals.reference_logits, signals.reference_trajectory)
-    )
+    logits, paths = signals.reference_logits, signals.reference_trajectory
+    own = None if logits is None or len(logits) <= target else logits[target]
+    logits, paths = (None if of is None or len(of) < len(signals.reference_in) else of for of in (logits, paths))
     shadow = Signals(
-        logits=_two_class(signals.reference_phi[target, :, 0]) if logits is None else logits[target],
-        labels=np.zeros(len(signals.labels), np.int64) if logits is None else signals.labels,
+        logits=_two_class(signals.reference_phi[target, :, 0]) if own is None else own,
+        labels=np.zeros(len(signals.labels), np.int64) if own is None else signals.labels,
         population_logits=_two_class(known[:, 0]),
         population_labels=np.zeros(len(known), np.int64),
         query_phi=signals.reference_phi[target],

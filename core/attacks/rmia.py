@@ -17,11 +17,11 @@ from core.attacks.references import (
     problem_with_references,
     queries,
 )
-from core.config import BadInput
 from core.metrics import auc
 
 DEFAULT_A = 0.3
-"""Where the references are too few to tune a on (Zarifzadeh 2024 uses .3 on CIFAR-10, .6 on CIFAR-100)."""
+"""Where a is not tuned: references too few, or the population under online RMIA (Zarifzadeh 2024 uses .3 on CIFAR-10,
+.6 on CIFAR-100)."""
 GRID = np.round(np.linspace(0, 1, 11), 1)
 TUNED_ON = 4
 """References attacked in turn to choose a: more cost time and hardly move the choice."""
@@ -35,13 +35,10 @@ class _Rmia(Attack):
     gamma: float = Field(1.0, ge=1, le=1000)
     """How many times likelier than a population record a record must be to count as winning against it. It moves the
     calibrated value only: the ranking of records, and so the ROC, is the same for every γ."""
-    a: float | None = Field(None, ge=0, le=1)
-    """How the confidence of models that saw a record follows from that of models that did not: 1 = no different,
-    0 = halfway to certainty. Left empty: chosen by attacking some reference models with the others."""
 
     def chosen(self, signals: Signals) -> dict[str, str | int | float]:
         assert signals.reference_phi is not None
-        return {"references": len(signals.reference_phi), "a": self._a(signals)}
+        return {"references": len(signals.reference_phi)}
 
     def __call__(self, signals: Signals) -> np.ndarray:
         """[N] log ratio(x) = log p_y(x|θ) − log Pr(x), averaged over queries as LiRA averages its ratios.
@@ -49,17 +46,16 @@ class _Rmia(Attack):
         The fraction of the population that x wins against is a monotone function of it, but takes only P + 1 values:
         ranking by the ratio itself keeps the ties out of the low end of the ROC. See `calibrated`.
         """
-        return self._log_ratio(signals, self._needed_a(signals))
+        return self._log_ratio(signals, self._a(signals))
 
-    def calibrated(self, signals: Signals) -> np.ndarray:
+    def calibrated(self, signals: Signals) -> np.ndarray | None:
         """[N] score of the paper: the fraction of population records z with ratio(x)/ratio(z) ≥ γ.
 
-        By sorting the population once, O((N + P) log P). Needs `population_logits` and `reference_population_phi`.
-        The population is OUT of every reference, so Pr(z) takes the offline form in both attacks; z is asked once,
-        x as often as there are queries. Raises BadInput without a population.
+        By sorting the population once, O((N + P) log P). The population is OUT of every reference, so Pr(z) takes the
+        offline form in both attacks; z is asked once, x as often as there are queries. None without a population.
         """
         if signals.reference_population_phi is None or not len(signals.population_labels):
-            raise BadInput(f"{self.title}: the calibrated score needs population records and what the references say")
+            return None
         a = self._a(signals)
         mean = scipy.special.expit(signals.reference_population_phi[:, :, 0].astype(np.float64)).mean(axis=0)
         population = log_likelihood(signals.population_phi) - np.log(offline_marginal(mean, a))
@@ -77,21 +73,19 @@ class _Rmia(Attack):
         """[N] Pr(x) from the references' confidence p_y [M, N] in one query."""
         raise NotImplementedError
 
-    def _needed_a(self, signals: Signals) -> float:
-        """The a that the ranking depends on."""
-        return self._a(signals)
-
     def _a(self, signals: Signals) -> float:
-        return tuned_a(signals) if self.a is None else self.a
+        """How IN confidence is extrapolated where only OUT references are at hand."""
+        raise NotImplementedError
 
 
 class RmiaAttack(_Rmia):
     """Play a tournament: is this record, relative to how likely it is anyway, likelier here than other records are?
 
     ratio(x) = p_y(x|θ) / Pr(x), with Pr(x) the mean confidence of reference models, half of which saw x; the score is
-    the fraction of population records z with ratio(x) ≥ γ·ratio(z) (Zarifzadeh 2024). Needs no variance, so it works
-    with very few references: two to four give most of its strength. IN and OUT references weigh half each even where
-    their numbers differ."""
+    the fraction of population records z with ratio(x) ≥ γ·ratio(z) (Zarifzadeh 2024), shown as the calibrated score;
+    records are ranked by ratio(x) itself, in the same order and with fewer ties. Needs no variance, so it works with
+    very few references: two to four give most of its strength. IN and OUT references weigh half each even where their
+    numbers differ."""
 
     kind: Literal["rmia"] = "rmia"
     title: ClassVar[str] = "RMIA online"
@@ -99,8 +93,8 @@ class RmiaAttack(_Rmia):
     def is_compatible(self, signals: Signals) -> str | None:
         return problem_with_references(signals, title=self.title, inside=1, outside=1)
 
-    def _needed_a(self, signals: Signals) -> float:
-        # seen and unseen models are both at hand, nothing is extrapolated for x and nothing needs tuning
+    def _a(self, signals: Signals) -> float:
+        # only the population is extrapolated, which moves the calibrated value and no rank: not worth tuning
         return DEFAULT_A
 
     def _marginal(self, confidence: np.ndarray, is_in: np.ndarray, a: float) -> np.ndarray:
@@ -118,8 +112,18 @@ class RmiaOfflineAttack(_Rmia):
     kind: Literal["rmia_offline"] = "rmia_offline"
     title: ClassVar[str] = "RMIA offline"
 
+    a: float | None = Field(None, ge=0, le=1)
+    """How the confidence of models that saw a record follows from that of models that did not: 1 = no different,
+    0 = halfway to certainty. Left empty: chosen by attacking some reference models with the others."""
+
     def is_compatible(self, signals: Signals) -> str | None:
         return problem_with_references(signals, title=self.title, inside=0, outside=1)
+
+    def chosen(self, signals: Signals) -> dict[str, str | int | float]:
+        return super().chosen(signals) | {"a": self._a(signals)}
+
+    def _a(self, signals: Signals) -> float:
+        return tuned_a(signals) if self.a is None else self.a
 
     def _marginal(self, confidence: np.ndarray, is_in: np.ndarray, a: float) -> np.ndarray:
         return offline_marginal(masked_mean(values=confidence, mask=~is_in), a)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from core.attacks.base import Attack, Signals
+from core.attacks.base import REMEDIES, Attack, Signals
 from core.attacks.learned import fit_classifier
 from core.attacks.thresholds import log_probabilities
 
@@ -38,7 +38,10 @@ class ShadowNetworkAttack(Attack):
             return f"{self.title}: shadow outputs {logits.shape} do not belong to these records and references"
         members = is_in[: len(logits)]
         if members.all() or not members.any():
-            return f"{self.title} needs shadow models with both members and non-members among the audited records"
+            return (
+                f"{self.title} needs shadow models with both members and non-members among the audited records: "
+                f"{REMEDIES['reference_logits']}"
+            )
         return None
 
     def __call__(self, signals: Signals) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field, field_validator
-from safetensors.numpy import load_file
+from safetensors import safe_open
 
 from core.attacks.design import design_matrix
 from core.config import BadInput, Config
@@ -71,29 +71,42 @@ def gather(build: Build, *, dataset: Dataset, experiment: dict[str, Any], data: 
         build.update(total - len(missing), total, f"{total - len(missing)} of {total} reference models")
 
     report()
-    tasks = [(dataset, experiment, m, inside[m], defended) for m in missing]
-    cluster = os.environ.get("REWINDLAB_CLUSTER", "")
-    check = build.progress.check
-    for number, arrays in fan_out(train_reference, tasks, cluster=cluster, workers=workers(), check=check):
+    tasks = [(m, inside[m], defended) for m in missing]
+    cluster, check = os.environ.get("REWINDLAB_CLUSTER", ""), build.progress.check
+    trained = fan_out(
+        train_reference, tasks, shared=(dataset, experiment), cluster=cluster, workers=workers(), check=check
+    )
+    for number, arrays in trained:
         build.store.put(stages[number], {"outputs.safetensors": arrays})
         missing.remove(number)
         report()
     (build.folder / "references.json").write_text(json.dumps([stage.folder for stage in stages]))
 
 
-def load_references(folder: Path) -> dict[str, np.ndarray]:
+def load_references(folder: Path, *, logits: int | None = None) -> dict[str, np.ndarray]:
     """What attacks see of the references listed in a finished `shadows` stage.
 
-    reference_phi [M, N, Q], reference_in [M, N], reference_population_phi [M, P, Q], reference_logits [M, N, K], and
-    reference_trajectory [M, N, T] where it was noted. Raises BadInput for a reference that is gone or that was
-    trained on other records or with another recipe than this stage asks for.
+    reference_phi [M, N, Q], reference_in [M, N], reference_population_phi [M, P, Q], reference_logits [L, N, K] of
+    the first `logits` references (None: of all, 0: not there), and reference_trajectory [M, N, T] where it was noted.
+    Raises BadInput for a reference that is gone or that was trained on other records or with another recipe than this
+    stage asks for.
     """
     listed = json.loads((folder / "references.json").read_text())
     expected = read_json(folder / "stage.json")
     for name in listed:
         _check(folder, folder.parent / name, expected)
-    parts = [load_file(folder.parent / name / "outputs.safetensors") for name in listed]
-    return {name: np.stack([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    found: dict[str, np.ndarray] = {}
+    for number, reference in enumerate(listed):
+        with safe_open(folder.parent / reference / "outputs.safetensors", framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118 (no dict)
+                count = len(listed) if name != "reference_logits" or logits is None else min(logits, len(listed))
+                if number >= count:
+                    continue
+                array = file.get_tensor(name)
+                if number == 0:  # room for all at once: a list of them and their copy would be twice the memory
+                    found[name] = np.empty((count, *array.shape), array.dtype)
+                found[name][number] = array
+    return found
 
 
 def _check(stage: Path, reference: Path, expected: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import scipy  # its submodules load on first use, pages start without them
 
-from core.attacks.base import Attack, Signals, scaled_logits
+from core.attacks.base import REMEDIES, Attack, Signals, scaled_logits
 
 
 class ThresholdAttack(Attack):
@@ -23,7 +23,7 @@ class ThresholdAttack(Attack):
 
     def is_compatible(self, signals: Signals) -> str | None:
         if self.class_conditional and not len(signals.population_labels):
-            return f"{self.title} per class needs population records: keep some non-members aside in the split"
+            return f"{self.title} per class needs population records: {REMEDIES['population_logits']}"
         return super().is_compatible(signals)
 
     def __call__(self, signals: Signals) -> np.ndarray:

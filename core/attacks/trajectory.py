@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from core.attacks.base import Attack, Signals
+from core.attacks.base import REMEDIES, Attack, Signals
 from core.attacks.learned import MOST_ROWS
 
 
@@ -34,11 +34,11 @@ class TrajectoryAttack(Attack):
         path = signals.trajectory
         if path is None or not len(path):
             return (
-                f"{self.title} needs the losses at several epochs of the training; weights that were brought, and "
-                "models that no epoch of training ended in, come without"
+                f"{self.title} needs the losses at several epochs of the training, which weights that were brought, "
+                f"and models that no epoch of training ended in, come without: {REMEDIES['trajectory']}"
             )
         if path.shape[1] < 2:
-            return f"{self.title} needs at least 2 epochs of training (there was {path.shape[1]}): it has no path yet"
+            return f"{self.title} needs a path (epochs of training: {path.shape[1]}): {REMEDIES['trajectory']}"
         return None
 
     def looks_at_references(self, signals: Signals) -> bool:

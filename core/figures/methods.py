@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from core.defenses.dpsgd import VACUOUS
 from core.figures import numbers as n
 from core.figures.palette import AFTER, CONTEXT, Ink
 
@@ -49,13 +50,30 @@ def _epsilon(value: float | None, low: float | None = None, high: float | None =
     return f"{n.plain(value)} [{n.plain(low)}, {n.plain(high)}]" if known else n.plain(value)
 
 
+def _bound(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    vacuous = value is not None and value > VACUOUS
+    return f"> {VACUOUS}: vacuous" if vacuous else _epsilon(value, low, high)
+
+
 RISKS = {
     "auc": Risk("attack AUC", n.auc, 0.5),
     "tpr_01": Risk("TPR at 1 % FPR", n.accuracy, 0.01, percent=True),
+    "tpr_001": Risk("TPR at 0.1 % FPR", n.accuracy, 0.001, percent=True),
     "epsilon": Risk("empirical ε", _epsilon),
-    "dp_epsilon": Risk("guaranteed ε", _epsilon, attacked=False),
+    "dp_epsilon": Risk("guaranteed ε", _bound, attacked=False),
 }
 """Column of the risk → how it is drawn."""
+
+
+def delta(value: float | None) -> str:
+    """The δ without which a guaranteed ε says nothing: "δ = 0.004"."""
+    return f"δ = {n.MISSING if value is None or not math.isfinite(value) else f'{value:.1g}'}"
+
+
+def guarantee(row: dict) -> str:
+    """ε and δ of a row of results, from dp_epsilon (with the ends of its interval, if any) and dp_delta."""
+    text = _bound(*ends(row, "dp_epsilon"))
+    return text if text == n.MISSING else f"{text}, {delta(row['dp_delta'])}"
 
 
 def inks(methods: Sequence[str], drawn: Iterable[str]) -> dict[str, Ink]:

@@ -12,7 +12,7 @@ from core.figures.numbers import fraction, points
 from core.figures.palette import AFTER, BEFORE, CONTEXT, Ink
 
 CONTROL = Ink("#CC79A7", "dash", "square-open")
-"""A model scored again without a rewind: what moves there moves by itself."""
+"""The same base fine-tuned with nothing rewound, scored again: what moves there is not the rewind's doing."""
 SIDES = {"before": BEFORE, "after": AFTER, "control": CONTROL}
 
 

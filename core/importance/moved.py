@@ -1,8 +1,8 @@
 """Does the risk move? Vulnerability of a model before and after its most vulnerable weights were rewound.
 
-Three scores of the same W weights: `vulnerability` of the training run that chose them, `onion_before` of the
-undefended model scored again as it is, `onion_after` of the rewound and fine-tuned one. The second is the control: what
-scoring again changes by itself is not the defence's doing.
+Three scores of the same W weights: `vulnerability` of the training run that chose them, `onion_before` of the same
+base fine-tuned in the same way with nothing rewound and scored again, `onion_after` of the rewound and fine-tuned one.
+The second is the control: what fine-tuning and scoring again change by themselves is not the rewind's doing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pandas as pd
 
 KINDS = ("vulnerability", "onion_before", "onion_after")
 FRACTIONS = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2)
-PAIRS = (("vulnerability", "onion_before"), ("onion_before", "onion_after"), ("vulnerability", "onion_after"))
+PAIRS = (("vulnerability", "onion_before"), ("vulnerability", "onion_after"))
 
 
 def shares(*, layers: pd.DataFrame, scores: dict[str, np.ndarray], rewound: np.ndarray) -> pd.DataFrame:

@@ -19,6 +19,8 @@ class Finetune(Config):
     """Epochs of fine-tuning; 0 stops after the rewind."""
     lr: float | None = Field(None, gt=0, le=100)
     """Learning rate; empty: the training recipe's initial one, as in the paper."""
+    stop_after: int | None = Field(None, ge=1, le=10_000)
+    """Early stopping: end after so many epochs, while the learning rate follows the schedule of all of them."""
     objective: Objective = RelaxLoss(variant="flatten-all")
     """What is minimised while fine-tuning. The default is the variant of RelaxLoss that this line of papers uses."""
 
@@ -39,7 +41,8 @@ class CWRF(Config):
     early_epoch: int = Field(2, ge=1, le=10_000)
     """The early epoch, used only where rewind_to is early."""
     rounds: int = Field(1, ge=1, le=5)
-    """2: score the defended model again, rewind another share r of the weights that are still free, fine-tune again."""
+    """2: score the defended model again, rewind another share r of the weights that are still free, fine-tune again.
+    Only where vulnerability (pve) ranks the weights."""
     ranking: Literal["global", "per layer", "per type"] = "global"
     """Compare weights across all layers (the paper), or take the share r in every layer, or in every weight type."""
     regions: tuple[str, ...] = ()

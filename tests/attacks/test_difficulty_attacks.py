@@ -73,7 +73,7 @@ def test_one_reference_without_the_records_is_enough_for_calibration():
     single = replace(signals, reference_phi=signals.reference_phi[:1], reference_in=np.zeros((1, 20), bool))
     assert ATTACKS["calibration"]().is_compatible(single) is None
     assert np.isfinite(ATTACKS["calibration"]()(single)).all()
-    assert "train 2 references" in ATTACKS["calibration"]().is_compatible(
+    assert "raise audit.shadows.models to 2 or more" in ATTACKS["calibration"]().is_compatible(
         replace(single, reference_in=np.ones((1, 20), bool))
     )
 
@@ -90,6 +90,6 @@ def test_rapid_is_at_least_as_good_as_what_it_is_given():
 
 def test_rapid_needs_a_second_pair():
     two, _ = simulate(models=2, records=20)
-    assert "at least 4 reference models" in ATTACKS["rapid"]().is_compatible(two)
+    assert "raise audit.shadows.models to 4 or more" in ATTACKS["rapid"]().is_compatible(two)
     four, _ = simulate(models=4, records=20)
     assert ATTACKS["rapid"]().is_compatible(four) is None

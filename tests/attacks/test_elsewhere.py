@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from core.attacks import ATTACKS, evaluate, shadow_scores
+from core.attacks import ATTACKS, evaluate, reference_logits_asked, shadow_scores
 from core.attacks.elsewhere import NOTHING, half, judged, one_run
 from core.attacks.references import as_target
 from core.metrics import balanced_accuracy, best_threshold, empirical_epsilon
@@ -109,6 +109,28 @@ def test_attacks_on_outputs_take_the_logits_of_references():
         np.testing.assert_array_equal(scores[1], direct)
         assert shadow_scores(ATTACKS[kind](), signals) is None  # [φ, 0] has another entropy
     assert as_target(whole, 0)[0].labels is labels
+
+
+def test_logits_nobody_asks_for_change_no_score():
+    signals, _ = simulate(models=6, records=80, population=60)
+    logits = np.random.default_rng(0).normal(size=(6, 80, 3)).astype(np.float32)
+    outputs = {"logits": logits[0], "labels": np.arange(80) % 3, "gradient_norms": np.ones(80)}
+    whole = replace(signals, **outputs, query_labels=np.zeros((80, 2), int), reference_logits=logits)
+    asked = {name: reference_logits_asked(kind()) for name, kind in ATTACKS.items()}
+    assert asked["shadow_nn"] is None
+    assert {name for name, count in asked.items() if count == 2} == {
+        *("loss", "confidence", "mentr", "entropy", "top1", "correctness", "attack_p")
+    }
+    for name, kind in ATTACKS.items():
+        fewer = replace(whole, reference_logits=None if asked[name] == 0 else logits[: asked[name]])
+        for attack in [kind(), *([kind(class_conditional=True)] if "class_conditional" in kind.model_fields else [])]:
+            known, same = shadow_scores(attack, whole), shadow_scores(attack, fewer)
+            assert (known is None) == (same is None)
+            if known:
+                np.testing.assert_array_equal(known[0], same[0])
+            if attack.is_compatible(whole) is None:
+                np.testing.assert_array_equal(attack(whole), attack(fewer))
+    assert reference_logits_asked(ATTACKS["loss"](class_conditional=True)) == 0
 
 
 def test_what_cannot_be_run_on_references_takes_half_of_the_records():

@@ -155,8 +155,10 @@ def test_a_reference_as_target_does_not_leak_by_its_count():
 def test_too_few_references_say_what_to_do():
     two, _ = simulate(models=2, records=10)
     for kind in ("lira", "lira_offline"):
-        assert "train 4 references or more (there are 2)" in ATTACKS[kind]().is_compatible(two)
-        assert "train some" in ATTACKS[kind]().is_compatible(replace(two, reference_phi=None))
+        assert "raise audit.shadows.models to 4 or more (there are 2)" in ATTACKS[kind]().is_compatible(two)
+        assert "train reference models (audit.shadows.models)" in ATTACKS[kind]().is_compatible(
+            replace(two, reference_phi=None)
+        )
     four, _ = simulate(models=4, records=10)
     assert ATTACKS["lira"]().is_compatible(four) is None
     never_in = replace(four, reference_in=np.zeros((4, 10), bool))

@@ -1,16 +1,52 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from core.attacks import ATTACKS, Signals, compare, evaluate
+from core.attacks.base import REMEDIES
+from core.attacks.exposure import most_exposed
+from core.audit import AuditConfig, audit
 from core.config import BadInput
+from tests.attacks.simulation import simulate
 
 
 def test_names_are_the_kinds():
     for name, attack in ATTACKS.items():
         assert attack().kind == name and attack.title and attack.__doc__
     assert next(iter(ATTACKS)) == "loss"
+
+
+def test_every_signal_that_an_attack_needs_has_a_remedy():
+    assert set().union(*(attack.needs for attack in ATTACKS.values())) == REMEDIES.keys()
+    bare = Signals(np.zeros((3, 2), np.float32), np.zeros(3, int))
+    for attack in ATTACKS.values():
+        reason = attack().is_compatible(bare)
+        assert bool(reason) == bool(attack.needs)
+        if reason:
+            assert any(reason.endswith(REMEDIES[name]) for name in attack.needs)
+
+
+def test_records_have_the_calibrated_score_of_rmia_which_follows_gamma():
+    signals, member = simulate(models=4, records=400, population=100)
+    about = {"member": member, "canary": np.zeros(400, bool), "label": signals.labels}
+    records = pd.DataFrame({"record": np.arange(400), "source_row": np.arange(400), "clean_label": 0, **about})
+    tables = {}
+    for gamma in (1.0, 2.0):
+        config = AuditConfig(attacks=("loss", "rmia", "rmia_offline"), rmia_gamma=gamma)
+        found = audit(records=records, signals=signals, gradients=np.empty((400, 0)), regions=[], config=config)
+        tables[gamma] = found.records
+        chosen = found.attacks.set_index("attack")["chosen"]
+        assert chosen["rmia"] == "references 4" and chosen["rmia_offline"].startswith("references 4, a ")
+    for name in ("rmia", "rmia_offline"):
+        one, two = (tables[gamma][f"calibrated_{name}"] for gamma in (1.0, 2.0))
+        assert one.between(0, 1).all() and (two <= one).all() and two.mean() < one.mean()
+        assert tables[1.0][f"score_{name}"].equals(tables[2.0][f"score_{name}"])
+        top = most_exposed(before=tables[2.0], after=None, attack=name)
+        assert top["calibrated_before"].is_monotonic_decreasing
+    assert "calibrated_loss" not in tables[1.0]
+    assert "calibrated_before" not in most_exposed(before=tables[2.0], after=None, attack="loss")
 
 
 def test_gradient_norm_prefers_short_gradients():

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file
 
 from core.attacks.shadows import load_references
 from core.cli import main
 from core.config import BadInput
+from core.data import Dataset
 from core.experiment import Experiment, parse, plan, run
 from core.parallel import fan_out
 from core.progress import Cancelled, Progress
@@ -100,7 +102,7 @@ def test_parameters_of_attacks_out_of_range(audit: dict, message: str) -> None:
 def test_fewer_references_than_an_attack_needs_leave_its_reason_in_the_table(two_references) -> None:
     store, e = two_references
     attacks = pd.read_parquet(store.path(plan(e)["before"]) / "attacks.parquet").set_index("attack")
-    assert "train 4 references or more (there are 2)" in attacks.loc["lira", "reason"]
+    assert "raise audit.shadows.models to 4 or more (there are 2)" in attacks.loc["lira", "reason"]
     assert attacks.loc[["rmia"], "auc"].notna().all()
 
 
@@ -109,6 +111,16 @@ def two_references(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Exp
     store, e = Store(tmp_path_factory.mktemp("two")), parse(experiment(2) | {"defence": None})
     run(e, store)
     return store, e
+
+
+FOUR = {"gradient_records": 0, "shadows": {"models": 4}}
+
+
+@pytest.fixture(scope="module")
+def four_references(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(tmp_path_factory.mktemp("four"))
+    run(parse(SMALL | {"defence": None, "audit": FOUR | {"attacks": ["loss"]}}), store)
+    return store
 
 
 @pytest.mark.parametrize(
@@ -141,16 +153,50 @@ def test_a_reference_of_another_recipe_is_refused(two_references, tmp_path: Path
     assert "\n" not in str(caught.value)
 
 
+def test_logits_are_loaded_of_as_many_references_as_asked(two_references) -> None:
+    store, e = two_references
+    folder = store.path(plan(e)["shadows"])
+    listed = json.loads((folder / "references.json").read_text())
+    files = [load_file(store.root / name / "outputs.safetensors") for name in listed]
+    whole = load_references(folder)
+    assert whole.keys() == files[0].keys() and len(files) == 2
+    for name, array in whole.items():
+        np.testing.assert_array_equal(array, np.stack([file[name] for file in files]))
+    for logits in (0, 1, 2, 8):
+        found = load_references(folder, logits=logits)
+        assert len(found.pop("reference_logits", ())) == min(logits, 2)
+        assert found.keys() == whole.keys() - {"reference_logits"}
+        assert all((found[name] == whole[name]).all() for name in found)
+
+
+@pytest.mark.parametrize(
+    ("attacks", "logits"), [(["lira", "rmia"], 0), (["loss", "lira"], 2), (["loss", "shadow_nn"], None)]
+)
+def test_an_audit_loads_the_logits_it_looks_at_and_its_results_stay_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, four_references: Store, attacks: list[str], logits: int | None
+) -> None:
+    e = parse(SMALL | {"defence": None, "audit": FOUR | {"attacks": attacks}})
+    asked, tables = [], []
+    for everything in (False, True):
+
+        def loaded(folder: Path, *, logits: int | None, all_of_them: bool = everything) -> dict[str, np.ndarray]:
+            asked.append(logits)
+            return load_references(folder, logits=None if all_of_them else logits)
+
+        monkeypatch.setattr("core.stages.load_references", loaded)
+        store = Store(shutil.copytree(four_references.root, tmp_path / str(everything)))
+        run(e, store)
+        folder = store.path(plan(e)["before"])
+        tables.append([pd.read_parquet(folder / f"{name}.parquet") for name in ("attacks", "records", "curves")])
+    assert asked == [logits, logits]
+    for one, other in zip(*tables, strict=True):
+        pd.testing.assert_frame_equal(one, other)
+
+
 def test_queries_give_one_column_each(tmp_path: Path) -> None:
     store, e = Store(tmp_path), parse(experiment(2, queries=3))
     run(e, store)
     assert load_references(store.path(plan(e)["shadows"]))["reference_phi"].shape == (2, 220, 3)
-
-
-def slow_square(number: int, folder: str) -> int:
-    Path(folder, f"{number}-{os.getpid()}").touch()
-    time.sleep(0.4)
-    return number * number
 
 
 def die(number: int) -> int:
@@ -197,20 +243,46 @@ def test_the_command_line_takes_the_address_of_a_cluster(
     assert "the cluster tcp://127.0.0.1:9 does not answer" in capsys.readouterr().err
 
 
+class KillAfterTheFirst(Progress):
+    """Kills a process the moment the first reference model is stored."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.store, self.worker, self.done_then = store, 0, 0
+
+    def update(self, key, done, total, text="", row=None):
+        if key == "shadows" and done == 1 and not self.done_then:
+            self.done_then = len(references(self.store))
+            os.kill(self.worker, signal.SIGKILL)
+
+
 @pytest.mark.slow
-def test_a_real_cluster_goes_on_when_one_of_its_two_workers_is_killed(tmp_path: Path) -> None:
+def test_a_real_cluster_trains_the_same_references_though_one_of_its_two_workers_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     distributed = pytest.importorskip("distributed")
+    sent = []
+    monkeypatch.setattr(Dataset, "__getstate__", lambda dataset: sent.append(1) or vars(dataset), raising=False)
+    audit = {"gradient_records": 0, "attacks": ["loss", "lira", "rmia"], "shadows": {"models": 6}}
+    e = parse(SMALL | {"defence": None, "audit": audit, "train": {"epochs": 1}})
+    there, here = Store(tmp_path / "cluster"), Store(tmp_path / "here")
+    progress = KillAfterTheFirst(there)
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        tasks = [(n, str(tmp_path)) for n in range(10)]
-        results, killed = [], False
-        for result in fan_out(slow_square, tasks, cluster=cluster.scheduler_address):
-            results.append(result)
-            if not killed:
-                workers = {int(path.name.split("-")[1]) for path in tmp_path.iterdir()}
-                os.kill(workers.pop(), signal.SIGKILL)
-                killed = True
-    assert sorted(results) == [n * n for n in range(10)]
-    assert len({path.name.split("-")[1] for path in tmp_path.iterdir()}) > 1
+        progress.worker = cluster.workers[0].pid
+        monkeypatch.setenv("REWINDLAB_CLUSTER", cluster.scheduler_address)
+        run(e, there, progress)
+    assert progress.done_then == 1 and len(references(there)) == 6
+    # the records went to the scheduler and on to a worker, again where that one died, and not with each of 6 tasks
+    assert len(sent) <= 3
+    monkeypatch.delenv("REWINDLAB_CLUSTER")
+    monkeypatch.setenv("REWINDLAB_WORKERS", "1")
+    run(e, here)
+    ours, theirs = (load_references(store.path(plan(e)["shadows"])) for store in (here, there))
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name])
+    tables = [pd.read_parquet(store.path(plan(e)["before"]) / "attacks.parquet") for store in (here, there)]
+    pd.testing.assert_frame_equal(*tables)
 
 
 def test_references_of_brought_weights_are_said_to_follow_an_assumed_recipe(

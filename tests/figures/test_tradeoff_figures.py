@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from core import figures
-from core.figures.methods import METHODS, axis_range, inks
+from core.figures.methods import METHODS, RISKS, axis_range, guarantee, inks
 from core.figures.palette import AFTER, BEFORE, CONTEXT, MEMBER, NON_MEMBER
 
 
@@ -228,18 +228,29 @@ def test_overlap_reads_the_smallest_fraction() -> None:
     assert "of the top 0.1 %, 0.4 % stayed" in figures.caption_of(fig)  # .001 ** .8 = .00398
 
 
-@pytest.mark.parametrize("risk", ["auc", "tpr_01", "epsilon"])
+@pytest.mark.parametrize("risk", ["auc", "tpr_01", "tpr_001", "epsilon"])
 def test_every_figure_of_a_risk_names_the_attack_and_what_it_knows(risk: str) -> None:
     attack = "LiRA, online (adaptive)"
-    cells = CELLS.assign(tpr_01=0.1, epsilon=1.0)
-    changes = CHANGES.assign(
-        tpr_01=0.1, tpr_01_low=0.0, tpr_01_high=0.2, epsilon=1.0, epsilon_low=0.0, epsilon_high=2.0
-    )
+    cells = CELLS.assign(tpr_01=0.1, tpr_001=0.1, epsilon=1.0)
+    rate = {
+        f"{name}{end}": v for name in ("tpr_01", "tpr_001") for end, v in (("", 0.1), ("_low", 0.0), ("_high", 0.2))
+    }
+    changes = CHANGES.assign(**rate, epsilon=1.0, epsilon_low=0.0, epsilon_high=2.0)
+    points = POINTS.assign(tpr_001=0.1)
     drawn = [
-        figures.trade_off(POINTS, risk=risk, attack=attack),
-        figures.sensitivity(POINTS, title="r", risk=risk, attack=attack),
+        figures.trade_off(points, risk=risk, attack=attack),
+        figures.sensitivity(points, title="r", risk=risk, attack=attack),
         figures.mode_matrix(cells, rows="mode", columns="objective", risk=risk, attack=attack),
         figures.against(changes, reference="PVE", risk=risk, attack=attack),
     ]
     assert all(attack in fig.to_json() for fig in drawn)
     assert "LiRA" not in figures.trade_off(POINTS.assign(dp_epsilon=1.0), risk="dp_epsilon", attack=attack).to_json()
+
+
+def test_a_guarantee_has_its_delta_and_one_too_weak_is_called_vacuous() -> None:
+    assert guarantee({"dp_epsilon": 7.96, "dp_delta": 1 / 240}) == "7.96, δ = 0.004"
+    ends = {"dp_epsilon_low": 3.9, "dp_epsilon_high": 4.1}
+    assert guarantee({"dp_epsilon": 4.0, "dp_delta": 1e-5, **ends}) == "4 [3.9, 4.1], δ = 1e-05"
+    assert guarantee({"dp_epsilon": 1001.0, "dp_delta": 1e-5}) == "> 1000: vacuous, δ = 1e-05"
+    assert guarantee({"dp_epsilon": np.nan, "dp_delta": np.nan}) == "–"
+    assert RISKS["dp_epsilon"].write(1001.0) == "> 1000: vacuous" and RISKS["epsilon"].write(1001.0) == "1e+03"

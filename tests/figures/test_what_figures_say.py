@@ -87,6 +87,23 @@ def test_training_curves_tell_members_without_colour_too() -> None:
     assert "−30.0 points" in figures.caption_of(figures.curves(log, "accuracy"))
 
 
+def test_training_curves_show_what_is_minimised_where_it_is_not_cross_entropy() -> None:
+    rows = [(e, split, 1 / e, 0.5, -e) for e in (2, 1) for split in ("members", "non_members")]
+    log = pd.DataFrame(rows, columns=["epoch", "split", "loss", "accuracy", "objective"])
+    fig = figures.curves(log, "loss", "HAMP")
+    objective = named(fig, "HAMP")
+    assert (list(objective.x), list(objective.y)) == ([1, 2], [-1, -2])
+    assert objective.line.dash == "dot" and objective.line.width < named(fig, "members").line.width
+    assert "Dotted: what training minimises, HAMP." in figures.caption_of(fig)
+    # plain cross-entropy, another value, and the first rows of runs that do not report it
+    without = [
+        figures.curves(log, "loss"),
+        figures.curves(log, "accuracy", "HAMP"),
+        figures.curves(log.drop(columns="objective"), "loss", "HAMP"),
+    ]
+    assert all([trace.name for trace in fig.data] == ["members", "non-members"] for fig in without)
+
+
 def test_score_histogram_colours_only_what_lies_right_of_the_threshold() -> None:
     counts = pd.DataFrame({"layer": "a", "bin_low": [-3, -2, -1], "bin_high": [-2, -1, 0], "count": [90, 9, 1]})
     fig = figures.score_histogram(counts, -1.5)

@@ -58,7 +58,8 @@ def test_the_record_shown_first_is_the_member_lira_is_surest_of(audited, monkeyp
     assert widget(app.main.selectbox, "Record").value == surest["record"]
     text = said(app)
     assert f"**Before**: {likelier(surest['score_lira'])}" in text and "**After**: " in text
-    assert "share" in text and "chance would give" in text
+    app.session_state["agreement"] = True  # unfolded, and only then drawn
+    assert "chance would give" not in text and "chance would give" in said(app.run())
     # any record by its number, a non-member too
     widget(app.get("button_group"), "Choose by").set_value("record number").run()
     other = records[~records["member"]].iloc[3]
@@ -100,6 +101,62 @@ def test_the_form_counts_what_is_there_and_starts_what_is_missing(audited, monke
     assert chosen.hash == key and chosen.audit.shadows.models == 6
     assert chosen.audit.attacks == ("lira", "rmia", "loss") and chosen.audit.gradient_records == 0
     assert chosen.train == experiment.train and chosen.defence == experiment.defence
+
+
+def left_out(app: AppTest) -> str:
+    """The grey caption under the choice of attacks, empty where every chosen attack can run."""
+    return next((c.value for c in app.main.caption if "cannot run on the trained model" in c.value), "")
+
+
+def test_what_cannot_run_is_said_before_it_is_run(audited, monkeypatch):
+    store, experiment = audited
+    app = opened(store, experiment.hash, monkeypatch)
+    assert left_out(app).startswith("1 / 13 cannot run") and "raise audit.gradient_records" in left_out(app)
+    widget(app.main.multiselect, "Attacks").set_value(["label_only", "shadow_nn", "gradient_norm", "rmia"]).run()
+    assert left_out(app).startswith("2 / 4 cannot run")
+    assert "Label only needs query labels: set Questions (audit.shadows.queries) to 2 or more" in left_out(app)
+    widget(app.main.number_input, "Questions").set_value(2).run()
+    assert "Label only" not in left_out(app)
+    widget(app.main.number_input, "Reference models").set_value(0).run()
+    assert left_out(app).count("train reference models (audit.shadows.models)") == 2
+    widget(app.main.number_input, "Gradient records").set_value(10).run()
+    assert "Gradient norm" not in left_out(app)
+    widget(app.main.number_input, "Reference models").set_value(2).run()
+    assert not app.exception and left_out(app) == ""
+
+
+def test_every_setting_of_the_attacks_can_be_changed_in_the_form(audited, monkeypatch):
+    store, experiment = audited
+    app = opened(store, experiment.hash, monkeypatch)
+    submitted = []
+    monkeypatch.setattr("core.jobs.submit", lambda store, config, key: submitted.append(parse(config).audit))
+    widget(app.main.toggle, "Class conditional").set_value(True).run()
+    widget(app.main.selectbox, "Shadow network inputs").set_value("top3").run()
+    widget(app.main.selectbox, "LiRA variance").set_value("pooled").run()
+    for label, value in {"Gradient records": 20, "RMIA γ": 1.5, "RMIA a": 0.4}.items():
+        widget(app.main.number_input, label).set_value(value).run()
+    next(b for b in app.main.button if str(b.key).startswith("audit-")).click().run()
+    assert not app.exception
+    changed = {"class_conditional": True, "shadow_nn_inputs": "top3", "lira_variance": "pooled"}
+    changed |= {"gradient_records": 20, "rmia_gamma": 1.5, "rmia_a": 0.4}
+    assert submitted == [experiment.audit.model_copy(update=changed)]
+
+
+def test_the_calibrated_score_of_rmia_is_shown_with_its_gamma(audited, monkeypatch):
+    store, experiment = audited
+    app = opened(store, experiment.hash, monkeypatch)
+    assert "Calibrated: " not in said(app)
+    next(box for box in app.main.selectbox if box.label == "Attack").set_value("rmia").run()
+    assert not app.exception and "at least γ = 2 times likelier than" in said(app)
+    assert "In this audit: references 4." in said(app)
+    rows = next(t.value for t in app.dataframe if "calibrated" in t.value)
+    after, before = (
+        pd.read_parquet(store.path(plan(experiment)[side]) / "records.parquet").set_index("record")["calibrated_rmia"]
+        for side in ("after", "before")
+    )
+    record = rows["record"].iloc[0]
+    shares = " → ".join(f"{100 * side[record]:.1f} %" for side in (before, after))
+    assert rows["calibrated"].iloc[0] == shares and f"calibrated {shares}" in said(app)
 
 
 def test_mistakes_in_the_form_are_said_on_the_page(audited, monkeypatch):

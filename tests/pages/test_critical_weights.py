@@ -36,7 +36,15 @@ def test_shows_the_experiments_own_fraction_and_its_count(page: AppTest, finishe
     assert page.title[0].value == "Critical weights"
     assert page.select_slider[0].value == 0.05
     assert _number(page, "Critical weights") == str(round(0.05 * _weights(finished_store)))
+    assert len(page.get("plotly_chart")) == 5
+    unfold(page)
     assert len(page.get("plotly_chart")) == 7
+
+
+def unfold(page: AppTest) -> None:
+    """Open the part on one layer, which is drawn only then."""
+    page.session_state["layer"] = True
+    page.run()
 
 
 def test_slider_moves_counts_and_is_shared(page: AppTest, finished_store: Store) -> None:
@@ -64,6 +72,7 @@ def test_a_fraction_between_the_steps_is_kept(page: AppTest, finished_store: Sto
 
 def test_a_fraction_of_less_than_one_weight_is_said(page: AppTest) -> None:
     page.select_slider[0].set_value(0.0001).run()
+    unfold(page)
     assert not page.exception
     assert _number(page, "Critical weights") == "0"
     assert any("less than one weight" in info.value for info in page.info)
@@ -71,6 +80,7 @@ def test_a_fraction_of_less_than_one_weight_is_said(page: AppTest) -> None:
 
 
 def test_another_layer(page: AppTest) -> None:
+    unfold(page)
     layer = next(box for box in page.selectbox if box.label == "Layer, in forward order")
     assert [option.split(" · ")[0] for option in layer.options][:2] == ["block1.conv.weight", "block1.norm.weight"]
     layer.set_value("block1.norm.weight").run()
@@ -120,6 +130,7 @@ def test_a_deep_network_is_shown_region_by_region(tmp_path: Path, monkeypatch: p
         choice = next(box for box in page.selectbox if box.label == "Region")
         assert choice.options == ["patch embedding", "encoder block 1", "encoder block 2", "head"]
         choice.set_value("encoder block 2").run()
+        unfold(page)
         assert not page.exception
         assert len(page.get("plotly_chart")) == 7
         assert page.dataframe[0].value["weights"].iloc[-1] == "all"

@@ -202,3 +202,29 @@ def test_a_running_experiment_shows_its_rows(
     streamlit.cache_resource.clear()
     assert len(page.get("plotly_chart")) == 2 and "It was cancelled" in page.warning[0].value
     assert button(page, "Resume")
+
+
+@pytest.mark.parametrize(("kl", "first"), [("initial||trained", r"p_{\text{initial}}"), ("trained||initial", "p")])
+def test_the_direction_of_the_divergence_is_the_experiments(kl, first, open_page, tmp_path) -> None:
+    experiment = Experiment(importance={"kl": kl})
+    folder = tmp_path / "jobs" / experiment.hash
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(experiment.model_dump_json())
+    (folder / "state.json").write_text(json.dumps({"state": "cancelled", "submitted": 1.0, "stages": []}))
+    page = open_page(tmp_path, experiment.hash, "model.py")
+    assert not page.exception
+    (formula,) = [latex.value for latex in page.latex if "KL" in latex.value]
+    assert rf"\left({first} \,\|\," in formula
+
+
+def test_the_loss_shows_what_the_chosen_run_minimises(page: AppTest) -> None:
+    def drawn() -> list[str]:
+        return [trace["name"] for trace in json.loads(page.get("plotly_chart")[0].proto.spec)["data"]]
+
+    assert drawn() == ["members", "non-members"]  # cross-entropy
+    found = {}
+    for run in ("vulnerability", "defended"):
+        next(g for g in page.get("button_group") if g.label == "Training run").set_value(run).run()
+        assert not page.exception
+        found[run] = drawn()[2:]
+    assert found == {"vulnerability": ["PVE"], "defended": ["RelaxLoss"]}

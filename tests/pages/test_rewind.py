@@ -9,6 +9,7 @@ from core.experiment import config_of, parse, run
 from core.store import Store
 from pages import frame
 from tests.conftest import ROOT, SMALL
+from tests.pages.conftest import said
 
 
 def _open() -> AppTest:
@@ -112,3 +113,35 @@ def test_choices_are_spelled_out(finished_store: Store) -> None:
     page = _open()
     assert _box(page, "Mode").options == ["A1: set to zero", "A2: tune only these", "A3: freeze, tune the rest"]
     assert "chance" in _box(page, "Selection").options and "the trained model" in _box(page, "Base").options
+
+
+def test_the_result_names_the_attack_that_ran_with_what_it_knows(audits, open_page) -> None:
+    store, found = audits
+    page = open_page(store.root, found["first missing"].hash, "rewind.py")
+    assert not page.exception
+    assert "AUC of RMIA online (adaptive) changed by **" in said(page)
+    drawn = [chart.proto.spec for chart in page.get("plotly_chart")]
+    assert any("Attack AUC, RMIA online (adaptive)" in spec for spec in drawn)
+    assert any('"RMIA online (adaptive), after"' in spec for spec in drawn)
+    # the fine-tuning's own objective beside the plain loss
+    assert "How the defended model learned" in [e.label for e in page.expander]
+    assert not any('"name":"RelaxLoss"' in spec for spec in drawn)
+    page.session_state["defended-log"] = True  # unfolded, and only then drawn
+    drawn = [chart.proto.spec for chart in page.run().get("plotly_chart")]
+    assert any('"name":"RelaxLoss"' in spec for spec in drawn)
+    assert "RandomisedOutput" not in said(page)
+
+
+def test_without_any_attack_the_result_is_the_accuracy(audits, open_page) -> None:
+    store, found = audits
+    page = open_page(store.root, found["no attack"].hash, "rewind.py")
+    assert not page.exception
+    assert "Test accuracy changed by **" in said(page) and "Risk cannot be shown here" in said(page)
+    assert page.get("download_button")
+
+
+def test_weights_that_were_audited_with_replaced_outputs_say_so(audits, open_page) -> None:
+    store, found = audits
+    page = open_page(store.root, found["replaced outputs"].hash, "rewind.py")
+    assert not page.exception
+    assert "bare weights" in said(page) and 'RandomisedOutput(model, key="rewindlab")' in said(page)

@@ -18,7 +18,7 @@ from core.experiment import run
 from core.metrics import Box, over_seeds, pareto_front
 from core.presets import PRESETS
 from core.store import Store
-from core.sweep import Sweep, parse_sweep, points, remember
+from core.sweep import MOST, Sweep, parse_sweep, points, remember
 from core.sweep_cost import sweep_estimate
 from pages import trade_off_new
 from pages import trade_off_words as words
@@ -107,6 +107,7 @@ def test_single_points_are_not_compared_as_if_they_were_lines():
 def test_boxes_and_axes():
     assert words.box_of(TABLE, "auc") == Box(accuracy=(0, 1), risk=(0.5, 1))
     assert words.box_of(TABLE.assign(epsilon=[1, 3, 2, 0, np.nan]), "epsilon").risk == (0, 3)
+    assert words.box_of(TABLE.assign(tpr_001=0.1), "tpr_001").risk == (0, 1)
     assert words.axis_of(Sweep(vary={"defence.mode": ("A1", "A3"), "train.lr": (0.1, 0.2)})) == "train.lr"
     assert words.axis_of(Sweep(vary={"train.augment": (True, False)})) == ""
     assert words.axis_of(Sweep(name=PRESETS["fraction"].title)) == "fraction r"
@@ -218,6 +219,9 @@ def test_another_risk_attack_and_accuracy(opened):
     risk = next(group for group in app.get("button_group") if group.label == "Measure of risk")
     risk.set_value("tpr_01").run()
     assert not app.exception and "**Not resolvable**: 100 non-members" in said(app)
+    risk = next(group for group in app.get("button_group") if group.label == "Measure of risk")
+    risk.set_value("tpr_001").run()
+    assert not app.exception and "fewer than 10 false positives at 0.1 % FPR" in said(app)
     box(app, "Attack").set_value("mentr").run()
     assert not app.exception
     next(box for box in app.number_input if box.label.startswith("Compare")).set_value(99.0).run()
@@ -241,6 +245,26 @@ def test_every_measure_in_the_table_is_a_mean_over_seeds():
     assert row["TPR at 1 % FPR"].startswith("20.0 %") and row["strength"] == "r = 10 %"
     assert list(before["method"]) == ["before"]
     assert "strength" not in words.cells(means.assign(label=""), ["auc"])
+
+
+def test_a_guaranteed_epsilon_is_told_with_its_delta():
+    table = models(("DP-SGD", 1.0, 0, 0.8, 0.55), ("DP-SGD", 2.0, 0, 0.7, 0.53), ("none", np.nan, 0, 0.8, 0.6))
+    table = table.assign(dp_epsilon=[7.96, 2000.0, np.nan], dp_delta=[1 / 240, 1 / 240, np.nan])
+    shown, means, before = prepared(table, "σ", "dp_epsilon", ["auc", "dp_epsilon"])
+    cells = words.cells(means, ["auc", "dp_epsilon"])["guaranteed ε"].tolist()
+    assert cells == ["7.96, δ = 0.004", "> 1000: vacuous, δ = 0.004"]
+    told = words.findings(shown, means, before, "dp_epsilon", 0.75)
+    assert "**Guaranteed ε** holds with δ = 0.004, the probability with which the guarantee may fail." in told
+    assert not any("δ" in sentence for sentence in words.findings(shown, means, before, "auc", 0.75))
+
+
+def test_where_no_attack_applied_the_page_says_so(audits, open_page, tmp_path):
+    source, found = audits
+    store = Store(shutil.copytree(source.root, tmp_path / "store"))
+    sweep = parse_sweep({"base": found["no attack"].model_dump(mode="json")})
+    remember(store, sweep)
+    app = open_page(store.root, found["no attack"].hash, "trade_off.py")
+    assert not app.exception and "Risk cannot be shown here" in said(app)
 
 
 def test_the_attack_is_named_with_what_it_knows():
@@ -290,14 +314,15 @@ def test_own_fields_are_checked_before_anything_starts(opened):
     app = opened()
     box(app, "What to compare").set_value(trade_off_new.OWN).run()
     assert not app.exception and "**18 experiments**: 6 points, 3 seeds each" in said(app)  # 3 · 2 values
+    app.text_area[0].set_value("defence.fraction = 0.01, 0.02, 0.05, 0.1, 0.2, 0.4\ndefence.mode = A2, A3").run()
     next(box for box in app.number_input if box.label == "Seeds").set_value(99).run()
-    assert any("at most 500" in e.value for e in app.error)
+    assert any(f"1188 points, at most {MOST}" in e.value for e in app.error)
     next(box for box in app.number_input if box.label == "Seeds").set_value(1).run()
     app.text_area[0].set_value("defence.fraction = 0.1, 1.5").run()
     assert not app.exception and any("fraction" in e.value and "1.5" in e.value for e in app.error)
     box(app, "What to compare").set_value("fraction").run()
     next(box for box in app.number_input if box.label == "Seeds").set_value(99).run()
-    assert not app.exception and any("1188 points, at most 500" in e.value for e in app.error)
+    assert not app.exception and any(f"1188 points, at most {MOST}" in e.value for e in app.error)
 
 
 def test_an_empty_store_offers_a_first_comparison(tmp_path, monkeypatch):
@@ -344,6 +369,7 @@ def test_two_settings_are_crossed_and_paired():
     assert [head.value for head in app.subheader] == ["By objective and mode", "Against one method, seed by seed"]
     charts = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
     matrix, pairs, one = charts
+    assert any("DP-SGD shares the records alone" in text.value for text in app.markdown)
     assert matrix["layout"]["yaxis"]["ticktext"] == ["ce", "hamp", "ccl"]
     # A3 − A2 is one point of accuracy with every objective, in every seed
     first = [trace for trace in pairs["data"] if trace["xaxis"] == "x"]
