@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from pydantic.fields import FieldInfo
 
 from core.config import BadInput, Config, fields, merge, nested
-from core.experiment import Experiment, plan, run
+from core.experiment import Experiment, plan, run, summary
 from core.experiment import parse as validated
 from core.figures import numbers as n
 from core.jobs import in_words, run_job
@@ -203,16 +203,16 @@ def _run(experiment: Experiment, store: Store, as_json: bool) -> int:
     _before([experiment], store)
     progress = TerminalProgress()
     try:
-        summary = run(experiment, store, progress)
+        found = run(experiment, store, progress)
     except (KeyboardInterrupt, Cancelled):
         progress.close()
         print("cancelled; finished stages are kept", file=sys.stderr)
         return 130
     finally:
         progress.close()
-    print(text(summary))
+    print(text(found))
     if as_json:
-        print(json.dumps(_finite(summary), allow_nan=False))
+        print(json.dumps(_finite(found), allow_nan=False))
     return 0
 
 
@@ -228,8 +228,8 @@ def _sweep(sweep: Sweep, store: Store, as_json: bool, resample: bool) -> int:
     finally:
         progress.close()
     rows = results(store, sweep)
-    attack = points(sweep)[0].experiment.audit.attacks[0]
-    print(sweep_text(rows, bootstrapped=bootstrapped(store, rows, attack) if resample else None))
+    ran = list(summary(store, points(sweep)[0].experiment.hash)["before"]["attacks"])
+    print(sweep_text(rows, bootstrapped=bootstrapped(store, rows, ran[0]) if resample and ran else None))
     if as_json:
         print(json.dumps(_finite(rows.to_dict("records")), allow_nan=False))
     return 0
