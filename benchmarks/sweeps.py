@@ -24,6 +24,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from core.config import BadInput
+from core.defence import CWRF
 from core.experiment import Experiment, parse
 from core.figures import numbers as n
 from core.metrics import mean_interval, paired_differences
@@ -119,13 +120,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="Parquet file of location30 or cifar10")
     parser.add_argument("--only", default="", help='only methods of these names, as in "HAMP;CCL"')
     parser.add_argument("--base", choices=("pve", "trained"), default="pve", help="what CWRF rewinds")
+    parser.add_argument("--objective", help="fine-tune with this kind of objective instead of RelaxLoss, as in ce")
     parser.add_argument("--store")
     given = parser.parse_args()
     store = Store(given.store)
     for name in given.sweeps:
         base = experiment(given.setting, given.data, audit=AUDIT)
-        assert base.defence
-        base = base.model_copy(update={"defence": base.defence.model_copy(update={"base": given.base})})
+        assert isinstance(base.defence, CWRF)
+        tuning = base.defence.finetune.model_dump() | (
+            {"objective": {"kind": given.objective}} if given.objective else {}
+        )
+        own = base.defence.model_dump() | {"base": given.base, "finetune": tuning}
+        base = parse(base.model_dump(mode="json") | {"defence": own})
         sweep, started = PRESETS[name].make(base, given.seeds), time.time()
         if given.only:
             words = set(given.only.split(";"))

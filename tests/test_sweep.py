@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -231,6 +233,8 @@ def test_a_worker_that_does_not_see_the_store_says_so(tmp_path):
 @pytest.mark.slow
 def test_a_sweep_on_a_real_cluster_is_the_sweep_on_this_machine(tmp_path, monkeypatch):
     distributed = pytest.importorskip("distributed")
+    # pages under test leave their script as the main module, which processes that are spawned would run again
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     audit = {"attacks": ["loss", "rmia"], "gradient_records": 0, "shadows": {"models": 2}}
     sweep = parse_sweep({"base": BASE | {"audit": audit}, "vary": {"defence.fraction": [0.1, 0.2]}})
     here, there, progress = Store(tmp_path / "here"), Store(tmp_path / "there"), Recorder()
