@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6, help="visits of every page")
     args = parser.parse_args()
     visits: dict[str, list[float]] = {name: [] for name in PAGES}
+    plots = dict.fromkeys(PAGES, 0)
     with dashboard(args.store) as page:
         page.wait_for_timeout(10_000)  # imports at the app's start, the first page
         page.evaluate(WATCH)
@@ -42,12 +43,7 @@ def main() -> None:
                 page.wait_for_function(QUIET)
                 assert not page.get_by_test_id("stException").count(), f"{name} fails"
                 visits[name].append(page.evaluate("window.changed - window.clicked"))
-        plots = {name: 0 for name in PAGES}
-        for name in PAGES:
-            page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
-            page.get_by_role("heading", name=name, exact=True).wait_for()
-            page.wait_for_function(QUIET)
-            plots[name] = page.locator(".js-plotly-plot").count()
+                plots[name] = page.locator(".js-plotly-plot").count()
     print(f"{'':20}{'first':>10}{'later':>10}{'plots':>10}")
     for name, (first, *later) in visits.items():
         print(f"{name:20}{first:>10.0f}{statistics.median(later):>10.0f}{plots[name]:>10}")

@@ -217,7 +217,8 @@ def _run(experiment: Experiment, store: Store, as_json: bool) -> int:
 
 
 def _sweep(sweep: Sweep, store: Store, as_json: bool, resample: bool) -> int:
-    _before([point.experiment for point in points(sweep)], store)
+    every = [point.experiment for point in points(sweep)]
+    _before(every, store)
     progress = TerminalProgress()
     try:
         run_sweep(sweep, store, progress)
@@ -228,7 +229,7 @@ def _sweep(sweep: Sweep, store: Store, as_json: bool, resample: bool) -> int:
     finally:
         progress.close()
     rows = results(store, sweep)
-    ran = list(summary(store, points(sweep)[0].experiment.hash)["before"]["attacks"])
+    ran = list(summary(store, every[0].hash)["before"]["attacks"])
     print(sweep_text(rows, bootstrapped=bootstrapped(store, rows, ran[0]) if resample and ran else None))
     if as_json:
         print(json.dumps(_finite(rows.to_dict("records")), allow_nan=False))

@@ -37,6 +37,7 @@ from core.pipeline import train as train_pipeline
 from core.queries import Trajectory, ask
 from core.rewinding.apply import State, frozen
 from core.rewinding.config import CWRF
+from core.shadow_training import last_run
 from core.store import Build, read_json, write_json
 from core.training.device import device
 from core.training.recipe import TrainConfig
@@ -337,19 +338,18 @@ def _tune(
 ) -> None:
     """Fine-tune as the defence says and save the outcome as a training run's files."""
     assert e.defence
-    recipe, stop = recipe_of(e.train, e.defence), stop_of(e.defence)
-    epochs = min(recipe.epochs, stop or recipe.epochs)
+    epochs = last_run(e, defended=True)
     path = Trajectory(dataset, epochs)
     on_epoch = _reporter(b, epochs, path.of(model))
     done = train_pipeline(
         model,
         _records(dataset),
-        recipe=recipe,
+        recipe=recipe_of(e.train, e.defence),
         seed=e.seed,
         start=start,
         held=held,
         scores=False,
-        stop_after=stop,
+        stop_after=stop_of(e.defence),
         on_epoch=on_epoch,
     )
     _save_states(b, model, done, layers, path)

@@ -15,6 +15,14 @@ settings.register_profile("rewindlab", deadline=None, derandomize=True)
 settings.load_profile("rewindlab")
 
 ROOT = Path(__file__).resolve().parent.parent
+TINY = {
+    "data": {"kind": "digits", "members": 60, "non_members": 60, "reference": 60, "population": 40},
+    "model": {"kind": "mlp", "hidden": [8]},
+    "train": {"epochs": 2},
+    "defence": {"finetune": {"epochs": 1}},
+    "audit": {"attacks": ["loss"], "gradient_records": 0},
+}
+"""An experiment that runs in a second."""
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 SMALL = {

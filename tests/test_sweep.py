@@ -33,14 +33,8 @@ from core.sweep import (
     sweeps,
     values_of,
 )
+from tests.conftest import TINY as BASE
 
-BASE = {
-    "data": {"kind": "digits", "members": 60, "non_members": 60, "reference": 60, "population": 40},
-    "model": {"kind": "mlp", "hidden": [8]},
-    "train": {"epochs": 2},
-    "defence": {"finetune": {"epochs": 1}},
-    "audit": {"attacks": ["loss"], "gradient_records": 0},
-}
 GRID = {"base": BASE, "vary": {"defence.fraction": [0.01, 0.1, 0.3], "defence.mode": ["A2", "A3"]}}
 
 

@@ -11,15 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from core.experiment import Experiment, parse, run
 from core.store import Store
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TINY
 
-TINY = {
-    "data": {"kind": "digits", "members": 60, "non_members": 60, "reference": 60, "population": 40},
-    "model": {"kind": "mlp", "hidden": [8]},
-    "train": {"epochs": 2},
-    "defence": {"finetune": {"epochs": 1}},
-    "audit": {"attacks": ["loss"], "gradient_records": 0},
-}
 AUDITED = {
     # the first attack needs several queries; the second runs with adaptive and with non-adaptive references
     "first missing": {
