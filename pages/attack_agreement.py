@@ -19,14 +19,7 @@ from pages.once import once
 
 
 def agreement(now: Current, sides: list[str]) -> None:
-    """The heatmap of one audit, and what to notice in words; drawn once it is unfolded."""
-    with st.expander("Do the attacks agree?", icon=":material/join_inner:", key="agreement", on_change="rerun") as box:
-        if box.open:
-            compared(now, sides)
-
-
-def compared(now: Current, sides: list[str]) -> None:
-    """Each pair's share of records in common."""
+    """The heatmap of one audit, and what to notice in words."""
     side = sides[0]
     if len(sides) == 2:
         side = st.segmented_control("Audit", sides, default=side, required=True)

@@ -44,10 +44,9 @@ def fits(folder: str, variance: str) -> Fits:
 
 def per_record(now: Current, sides: list[str]) -> None:
     """A record to choose, its score in words, and the two crowds before and after."""
-    st.subheader("One record under LiRA", anchor=False)
     sides = [side for side in sides if now.has(REFERENCES_OF[side])]
     if not sides:
-        st.info(f"This picture needs reference models, and this audit has none. **{ADD}** above trains some.")
+        st.info(f"This picture needs reference models, and this audit has none. **{ADD}** below trains some.")
         return
     try:
         known = {side: fits(str(now.folders[REFERENCES_OF[side]]), now.config.audit.lira_variance) for side in sides}

@@ -1,4 +1,4 @@
-"""Further measures of the attacks: balanced accuracy, lower bounds of ε, exposure of the canaries; folded away."""
+"""Further measures of the attacks: balanced accuracy, lower bounds of ε, exposure of the canaries."""
 
 from __future__ import annotations
 
@@ -8,42 +8,47 @@ import pandas as pd
 import streamlit as st
 
 from core.figures import numbers as n
-from pages.attack_words import NAME_WIDTH, known
+from pages.attack_words import known
 from pages.once import once
 
 SOURCES = {"references": "reference models", "other half": "the other half of the records"}
 """Where the threshold was chosen, as the audit calls it → in words."""
 
+NAME = st.column_config.TextColumn(pinned=True, width=205)
+"""A column of names that stays in place: on a phone a number is seen beside it."""
+
 
 def measures(at: tuple, scored: pd.DataFrame, sides: list[str]) -> None:
     """The table, what its columns mean, and the formulae. `scored`: rows with a result, as `side_by_side` gives, made
     from what `at` names."""
-    with st.expander("Balanced accuracy, empirical ε and exposure of the canaries", icon=":material/table_chart:"):
-        pinned = {"attack": st.column_config.TextColumn(pinned=True, width=NAME_WIDTH)}
-        cells = once(("measures", *at), partial(table, scored, sides))
-        st.dataframe(cells, hide_index=True, height="content", key="table-measures", column_config=pinned)
-        st.caption(
-            "Brackets are 95 % intervals. Every ε is a lower bound with 95 % confidence: the members found against the "
-            "non-members taken for members. Thresholds are chosen on other records than those they are judged on: with "
-            "reference models in the target's place where there are some, else on half of the records. The best "
-            "threshold is chosen on the judged records themselves and therefore optimistic."
-        )
-        st.markdown(
-            "**Empirical ε**: the least that training leaks, were every record a training of its own. It is not, so "
-            "take it as a heuristic. The **one-run audit** (Steinke 2023) does without: it guesses a fixed fifth of "
-            "the records, the surest each way, and asks which ε so many right guesses refute. It assumes that a fair "
-            "coin chose the members, which a split in equal halves nearly does."
-        )
-        st.latex(
-            r"\hat\varepsilon=\max\left\{\ln\frac{\mathrm{TPR}_{lo}}{\mathrm{FPR}_{hi}},"
-            r"\ln\frac{\mathrm{TNR}_{lo}}{\mathrm{FNR}_{hi}},0\right\}\qquad"
-            r"\mathrm{exposure}=\log_2(n_0+1)-\log_2\mathrm{rank}"
-        )
-        st.markdown(
-            "**Exposure** (Carlini 2019): how many bits training lifted a mislabelled member above the $n_0$ "
-            "mislabelled non-members; the mean over canaries with a bootstrap interval. Chance is what canaries have "
-            "that were never trained on."
-        )
+    rows_of_attacks(once(("measures", *at), partial(table, scored, sides)))
+    st.caption(
+        "Brackets are 95 % intervals. Every ε is a lower bound with 95 % confidence: the members found against the "
+        "non-members taken for members. Thresholds are chosen on other records than those they are judged on: with "
+        "reference models in the target's place where there are some, else on half of the records. The best "
+        "threshold is chosen on the judged records themselves and therefore optimistic."
+    )
+    st.markdown(
+        "**Empirical ε**: the least that training leaks, were every record a training of its own. It is not, so "
+        "take it as a heuristic. The **one-run audit** (Steinke 2023) does without: it guesses a fixed fifth of "
+        "the records, the surest each way, and asks which ε so many right guesses refute. It assumes that a fair "
+        "coin chose the members, which a split in equal halves nearly does."
+    )
+    st.latex(
+        r"\hat\varepsilon=\max\left\{\ln\frac{\mathrm{TPR}_{lo}}{\mathrm{FPR}_{hi}},"
+        r"\ln\frac{\mathrm{TNR}_{lo}}{\mathrm{FNR}_{hi}},0\right\}\qquad"
+        r"\mathrm{exposure}=\log_2(n_0+1)-\log_2\mathrm{rank}"
+    )
+    st.markdown(
+        "**Exposure** (Carlini 2019): how many bits training lifted a mislabelled member above the $n_0$ "
+        "mislabelled non-members; the mean over canaries with a bootstrap interval. Chance is what canaries have "
+        "that were never trained on."
+    )
+
+
+def rows_of_attacks(cells: pd.DataFrame) -> None:
+    """A table with one row per attack and group."""
+    st.dataframe(cells, hide_index=True, height="content", column_config={"attack": NAME})
 
 
 def table(scored: pd.DataFrame, sides: list[str]) -> pd.DataFrame:

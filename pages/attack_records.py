@@ -15,6 +15,7 @@ from core.audit import REFERENCES
 from core.data import read_records
 from core.figures import numbers as n
 from core.figures.thumbnails import thumbnails
+from pages import frame
 from pages.frame import Current
 
 FEATURES = 24
@@ -59,13 +60,12 @@ def exposed(now: Current, attack: str, sides: list[str]) -> None:
     models = ["before"] if after is None else ["before", "after"]
     if about["kind"] == "image":
         gallery(now, top, classes, models)
-        with st.expander(f"The same {len(top)} as a table"):
-            st.dataframe(readable(top, classes, models), hide_index=True, height="content", column_config=WIDE)
+        frame.folded(f"The same {len(top)} as a table", lambda: in_rows(readable(top, classes, models)))
     else:
         features = read_records(now.folders["data"], top["record"].to_numpy())[:, :FEATURES]
         names = [f"feature {i}" for i in range(features.shape[1])]
         rows = pd.concat([readable(top, classes, models), pd.DataFrame(features, columns=names)], axis=1)
-        st.dataframe(rows, hide_index=True, height="content", column_config=WIDE)
+        in_rows(rows)
     st.download_button(
         f"All {n.count(len(table))} {who} as CSV",
         lambda: table.to_csv(index=False),
@@ -74,6 +74,11 @@ def exposed(now: Current, attack: str, sides: list[str]) -> None:
         icon=":material/download:",
         on_click="ignore",
     )
+
+
+def in_rows(table: pd.DataFrame) -> None:
+    """Records as a table."""
+    st.dataframe(table, hide_index=True, height="content", column_config=WIDE)
 
 
 def ranking(table: pd.DataFrame, attack: str, who: str, shown: int) -> str:

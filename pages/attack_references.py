@@ -49,20 +49,18 @@ def not_run(now: Current, missed: pd.DataFrame) -> None:
 
 def more(now: Current) -> None:
     """The form over the audit's settings, what it will cost, and the start."""
-    have = now.config.audit.shadows.models
-    with st.expander(ADD if not have else f"{ADD}, or change the attacks", icon=":material/group_add:"):
-        st.markdown(
-            "A reference model is the target's own pipeline trained on a random half of all audited records. It shows "
-            "how sure a model is of a record it has seen, and of one it has not: without that, an attack cannot tell "
-            "a memorised record from an easy one."
-        )
-        audit = _audit(now)
-        if audit is None:
-            return
-        experiment = now.config.model_copy(update={"audit": audit})
-        if experiment.hash != now.key:
-            _still_to_train(experiment)
-        parts.start(experiment, "Run the attacks", f"audit-{now.key}")
+    st.markdown(
+        "A reference model is the target's own pipeline trained on a random half of all audited records. It shows "
+        "how sure a model is of a record it has seen, and of one it has not: without that, an attack cannot tell "
+        "a memorised record from an easy one."
+    )
+    audit = _audit(now)
+    if audit is None:
+        return
+    experiment = now.config.model_copy(update={"audit": audit})
+    if experiment.hash != now.key:
+        _still_to_train(experiment)
+    parts.start(experiment, "Run the attacks", f"audit-{now.key}")
 
 
 def _audit(now: Current) -> AuditConfig | None:

@@ -11,8 +11,6 @@ from core.figures.roc import FEW
 
 FPRS = {"tpr_01": ("1 %", 100), "tpr_001": ("0.1 %", 1000)}
 """Column prefix → the target FPR in words, and one over it."""
-NAME_WIDTH = 205
-"""Pixels of the column of names: on a phone it stays in place and a number is seen beside it."""
 
 
 def auc_table(table: pd.DataFrame, sides: list[str]) -> pd.DataFrame:

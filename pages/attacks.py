@@ -21,9 +21,9 @@ from pages import attack_words as words
 from pages import frame
 from pages.attack_agreement import agreement
 from pages.attack_lira import per_record
-from pages.attack_measures import measures
+from pages.attack_measures import measures, rows_of_attacks
 from pages.attack_records import exposed
-from pages.attack_references import more, not_run
+from pages.attack_references import ADD, more, not_run
 from pages.frame import Current
 from pages.once import once
 
@@ -118,15 +118,10 @@ def in_cells(scored: pd.DataFrame, sides: list[str]) -> dict[str, pd.DataFrame]:
 
 
 def tables(now: Current, at: tuple, table: pd.DataFrame, sides: list[str]) -> None:
-    """Every attack, all records and canaries as rows of their own; the same as CSV; what is missing, and how to add
-    it. at: what `table` was made from."""
-    st.subheader("Every attack in numbers", anchor=False)
+    """Every attack, all records and canaries as rows of their own; the same as CSV. at: what `table` was made from."""
     scored = table[ran(table)]
     shown = once(("cells", *at), partial(in_cells, scored, sides))
-    for tab, (name, cells) in zip(st.tabs(list(shown)), shown.items(), strict=True):
-        with tab:
-            pinned = {"attack": st.column_config.TextColumn(pinned=True, width=words.NAME_WIDTH)}
-            st.dataframe(cells, hide_index=True, height="content", key=f"table-{name}", column_config=pinned)
+    frame.parts("numbers", {name: partial(rows_of_attacks, cells) for name, cells in shown.items()})
     st.caption(
         "Brackets are 95 % intervals: DeLong for AUC, Clopper–Pearson for TPR. FP: false positives. Canaries are the "
         "mislabelled members against the mislabelled non-members. Adaptive: the attacker's reference models went "
@@ -140,14 +135,22 @@ def tables(now: Current, at: tuple, table: pd.DataFrame, sides: list[str]) -> No
         icon=":material/download:",
         on_click="ignore",
     )
-    measures(at, scored, sides)
+    frame.folded(
+        "Balanced accuracy, empirical ε and exposure of the canaries",
+        partial(measures, at, scored, sides),
+        icon=":material/table_chart:",
+    )
+
+
+def further(now: Current, table: pd.DataFrame) -> None:
+    """What is missing, why, and how to add it."""
     not_run(now, table[~ran(table)].drop_duplicates("attack"))
-    more(now)
+    label = f"{ADD}, or change the attacks" if now.config.audit.shadows.models else ADD
+    frame.folded(label, partial(more, now), icon=":material/group_add:")
 
 
 def one_attack(now: Current, everyone: pd.DataFrame, first: str, folders: tuple[str, str | None]) -> None:
     """Scores and most exposed records of one attack; `everyone` has one row per attack that was run."""
-    st.subheader("One attack in detail", anchor=False)
     names = list(everyone.index)
     attack = st.selectbox("Attack", names, index=names.index(first), format_func=everyone["title"].get)
     st.markdown(lesson(attack))
@@ -175,23 +178,22 @@ def lesson(attack: str) -> str:
 
 def details() -> None:
     """Formulae and sources."""
-    with st.expander("How these numbers are computed"):
-        st.markdown(
-            "**AUC**: the chance that a random member scores higher than a random non-member, ties as half. Interval "
-            "and the paired test of before against after on the same records: DeLong (1988), fast form Sun & Xu (2014)."
-        )
-        st.latex(r"\mathrm{AUC}=\frac{1}{n_1 n_0}\sum_{i,j}\left(\mathbf 1[s_i>s_j]+\tfrac12\mathbf 1[s_i=s_j]\right)")
-        st.markdown(
-            "**TPR at a low FPR** α: the largest share of members found by any threshold whose false positive rate is "
-            "at most α, never interpolated, tied records together (Carlini 2022). It counts as resolved from ten false "
-            "positives on, $n_0\\,\\alpha \\ge 10$. Interval: Clopper–Pearson (1934)."
-        )
-        st.latex(r"\mathrm{TPR}@\alpha=\max_t\left\{\frac{k(t)}{n_1}:\frac{\mathrm{FP}(t)}{n_0}\le\alpha\right\}")
-        st.markdown(
-            "**Certified**: only so many false positives c are allowed that the true false positive rate is at most α "
-            "with 95 % confidence. Where not even c = 0 will do, nothing can be certified."
-        )
-        st.latex(r"c=\max\{c: P[\mathrm{Bin}(n_0,\alpha)\le c]\le 0.05\}")
+    st.markdown(
+        "**AUC**: the chance that a random member scores higher than a random non-member, ties as half. Interval "
+        "and the paired test of before against after on the same records: DeLong (1988), fast form Sun & Xu (2014)."
+    )
+    st.latex(r"\mathrm{AUC}=\frac{1}{n_1 n_0}\sum_{i,j}\left(\mathbf 1[s_i>s_j]+\tfrac12\mathbf 1[s_i=s_j]\right)")
+    st.markdown(
+        "**TPR at a low FPR** α: the largest share of members found by any threshold whose false positive rate is "
+        "at most α, never interpolated, tied records together (Carlini 2022). It counts as resolved from ten false "
+        "positives on, $n_0\\,\\alpha \\ge 10$. Interval: Clopper–Pearson (1934)."
+    )
+    st.latex(r"\mathrm{TPR}@\alpha=\max_t\left\{\frac{k(t)}{n_1}:\frac{\mathrm{FP}(t)}{n_0}\le\alpha\right\}")
+    st.markdown(
+        "**Certified**: only so many false positives c are allowed that the true false positive rate is at most α "
+        "with 95 % confidence. Where not even c = 0 will do, nothing can be certified."
+    )
+    st.latex(r"c=\max\{c: P[\mathrm{Bin}(n_0,\alpha)\le c]\le 0.05\}")
 
 
 def page(now: Current) -> None:
@@ -207,8 +209,8 @@ def page(now: Current) -> None:
     table = results(*folders, summary)
     scored = table[ran(table)]
     if scored.empty:
-        st.warning("No attack could be run on this model; the reasons are in the table.")
-        tables(now, (*folders, summary), table, sides)
+        st.warning("No attack could be run on this model; the reasons are below.")
+        further(now, table)
         return
     everyone = scored[scored["group"] == "all"].set_index("attack", drop=False)
     chosen = choose(dict(everyone["title"]), sides) or list(everyone.index[:1])
@@ -217,11 +219,17 @@ def page(now: Current) -> None:
     curves(now, {name: everyone["title"][name] for name in chosen}, sides, non_members)
     st.subheader("What to notice", anchor=False)
     st.markdown("\n".join(f"- {sentence}" for sentence in words.findings(scored, chosen[0], sides)))
-    tables(now, (*folders, summary), table, sides)
-    per_record(now, sides)
-    agreement(now, sides)
-    one_attack(now, everyone, chosen[0], folders)
-    details()
+    frame.parts(
+        "attacks",
+        {
+            "In numbers": partial(tables, now, (*folders, summary), table, sides),
+            "One attack": partial(one_attack, now, everyone, chosen[0], folders),
+            "One record, LiRA": partial(per_record, now, sides),
+            "Agreement": partial(agreement, now, sides),
+        },
+    )
+    further(now, table)
+    frame.folded("How these numbers are computed", details)
     st.page_link("rewind.py", label="Rewind more, less or elsewhere", icon=":material/arrow_forward:")
     st.page_link("critical_weights.py", label="See which weights give members away", icon=":material/arrow_forward:")
     st.caption(frame.facts(now))

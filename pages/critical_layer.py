@@ -1,4 +1,4 @@
-"""One layer in detail, the last part of the page of the critical weights."""
+"""One layer in detail: a part of the page of the critical weights."""
 
 from __future__ import annotations
 
@@ -20,20 +20,11 @@ from pages.frame import Current
 from pages.once import once
 
 
-@st.fragment
 def one_layer(now: Current, critical: pd.DataFrame) -> None:
-    """The weights of one layer as an image, and what training did to them; drawn once it is unfolded."""
-    with st.expander(
-        "One layer in detail, weight by weight", icon=":material/grid_on:", key="layer", on_change="rerun"
-    ) as box:
-        if box.open:
-            detail(now, critical)
-
-
-def detail(now: Current, critical: pd.DataFrame) -> None:
-    """One layer, chosen by hand; at first the one with most critical weights."""
+    """The weights of one layer as an image, and what training did to them; at first the layer with most critical
+    weights."""
     if not (now.has(now.trained) and now.has("vulnerability")):
-        st.info("The weights of this experiment are no longer in the store; its statistics above still are.")
+        st.info("The weights of this experiment are no longer in the store; its statistics still are.")
         return
     names = list(critical["name"])
     about = critical.set_index("name")

@@ -24,7 +24,7 @@ from core.importance.by_region import critical_by_region
 from core.rewinding import CWRF
 from pages import frame, scope
 from pages.critical_layer import one_layer
-from pages.critical_words import correlation_table, details, in_words, notice
+from pages.critical_words import correlation_table, details, in_words, notice, per_layer
 from pages.frame import Current
 from pages.once import once
 
@@ -78,7 +78,6 @@ def numbers(now: Current, critical: pd.DataFrame, r: float) -> None:
 
 def distributions(now: Current, cuts: dict[str, float | None], critical: pd.DataFrame) -> None:
     """Main figure: both scores, layer by layer; of a deep network one region at a time."""
-    st.subheader("Scores, layer by layer", anchor=False)
     names = {name: name for name in critical["name"]}
     if len(names) > DEEP:
         regions = list(dict.fromkeys(critical["region"]))
@@ -113,13 +112,13 @@ def where(now: Current, critical: pd.DataFrame, r: float) -> None:
     left, right = st.columns(2, gap="large")
     key = (now.folders["scores"].name, r)
     with left:
-        st.subheader("Where the critical weights sit", anchor=False)
+        st.markdown("**Where the critical weights sit**")
         deep = len(critical) > DEEP
         frame.draw(once(("heatmap", *key), partial(heatmap, now, critical, r)), "heatmap", caption=not deep)
         if deep:
             st.caption(f"Bright regions hold more than their part. The {len(critical)} layers are in the table below.")
     with right:
-        st.subheader("How few weights hold how much", anchor=False)
+        st.markdown("**How few weights hold how much**")
         frame.draw(once(("concentration", *key), partial(curves, now, r)), "concentration")
 
 
@@ -144,7 +143,6 @@ def curves(now: Current, r: float) -> Figure:
 
 def entanglement(now: Current) -> None:
     """Do the same weights learn and leak? The density, and the correlations by type beside the paper's."""
-    st.subheader("Do the same weights learn and leak?", anchor=False)
     table = now.table("scores", "correlations")
     pearson = table.set_index("type")["pearson"]
     left, right = st.columns(2, gap="large")
@@ -183,12 +181,18 @@ now = frame.need(frame.current(), "scores")
 r = scope.fraction_slider(now, "critical")
 critical = selection(now.folders["scores"], CWRF(fraction=r))
 numbers(now, critical, r)
-distributions(now, thresholds(now, critical), critical)
 notice(critical, r)
-where(now, critical, r)
-entanglement(now)
-one_layer(now, critical)
-details(now, critical)
+frame.parts(
+    "weights",
+    {
+        "Layer by layer": partial(distributions, now, thresholds(now, critical), critical),
+        "Where they sit": partial(where, now, critical, r),
+        "Learning and leaking": partial(entanglement, now),
+        "One layer": partial(one_layer, now, critical),
+    },
+)
+frame.folded("What learnability and vulnerability are", partial(details, now))
+frame.folded("Numbers per layer", partial(per_layer, critical))
 st.page_link("rewind.py", label=f"Rewind these {n.fraction(r)}", icon=":material/arrow_forward:")
 st.page_link("layer_risk.py", label="Which regions of the network carry the risk", icon=":material/arrow_forward:")
 st.caption(frame.facts(now))

@@ -94,61 +94,61 @@ def changed(facts: dict[str, float]) -> str:
     )
 
 
-def details(now: Current, critical: pd.DataFrame) -> None:
-    """What the scores are, exactly, and the numbers behind the figures."""
-    with st.expander("What learnability and vulnerability are"):
-        st.markdown(
-            "**Learnability** (Taylor first order, TFO). Train the network on its members with cross-entropy and add "
-            "up, over all steps, how much the loss would change if a weight were set to zero, to first order: gradient "
-            "times weight. A weight with a high sum is one the network learns with."
-        )
-        st.latex(
-            r"\mathrm{TFO}_i = \sum_{t=1}^{T} \left| \frac{\partial L_t}{\partial w_i}\, w_i \right|, \qquad L = "
-            r"\mathrm{CE}\big(f_\theta(x_\mathrm{members}),\, y\big)"
-        )
-        st.markdown(
-            "**Vulnerability** (privacy vulnerability estimation, PVE). The same sum, but for a network that learns "
-            "its members and at the same time has to answer on *reference* records, which are no members and are never "
-            "used by the attacks here, as it did before training. What such a network needs is what tells members "
-            "from everyone else: a high sum marks a weight that widens that gap."
-        )
-        kl = (
-            r"\mathrm{KL}\big(f_{\theta_0}(x_\mathrm{ref}) \,\|\, f_\theta(x_\mathrm{ref})\big)"
-            if now.config.importance.kl == "initial||trained"
-            else r"\mathrm{KL}\big(f_\theta(x_\mathrm{ref}) \,\|\, f_{\theta_0}(x_\mathrm{ref})\big)"
-        )
-        st.latex(
-            r"L_\mathrm{PVE} = (1-\lambda)\, \mathrm{CE}\big(f_\theta(x_\mathrm{members}),\, y\big) + \lambda\, " + kl
-        )
-        st.markdown(
-            f"Here λ = {now.config.importance.lam:g}, θ₀ are the initial weights. **Critical** are the top r of all "
-            "weights by vulnerability, one ranking for the whole network. Scope, exclusions and shares of single "
-            "layers are chosen on the Rewind page and do not change this one.\n\n"
-            "Source: Fang and Kim, *Critical weights rewinding and finetuning*, ICLR 2026 (arXiv 2603.13186). λ, the "
-            "number of steps and the direction of the KL term are not settled by the paper: they are settings here."
-        )
-    with st.expander("Numbers per layer"):
-        shown = critical.assign(
-            rewound=critical["rewound"],
-            share=critical["share"].map(n.fraction),
-            learnability_share=critical["learnability_share"].map(n.fraction),
-            vulnerability_share=critical["vulnerability_share"].map(n.fraction),
-        )
-        st.dataframe(
-            shown[
-                ["name", "region", "type", "count", "rewound", "share", "vulnerability_share", "learnability_share"]
-            ].rename(
-                columns={
-                    "name": "layer",
-                    "count": "weights",
-                    "rewound": "critical",
-                    "share": "critical, of the layer",
-                    "vulnerability_share": "of all vulnerability",
-                    "learnability_share": "of all learnability",
-                }
-            ),
-            hide_index=True,
-        )
-        cut = float(critical["threshold"].min())
-        if math.isfinite(cut):
-            st.caption(f"Lowest vulnerability among the critical weights: {n.plain(cut)}.")
+def details(now: Current) -> None:
+    """What the scores are, exactly."""
+    st.markdown(
+        "**Learnability** (Taylor first order, TFO). Train the network on its members with cross-entropy and add "
+        "up, over all steps, how much the loss would change if a weight were set to zero, to first order: gradient "
+        "times weight. A weight with a high sum is one the network learns with."
+    )
+    st.latex(
+        r"\mathrm{TFO}_i = \sum_{t=1}^{T} \left| \frac{\partial L_t}{\partial w_i}\, w_i \right|, \qquad L = "
+        r"\mathrm{CE}\big(f_\theta(x_\mathrm{members}),\, y\big)"
+    )
+    st.markdown(
+        "**Vulnerability** (privacy vulnerability estimation, PVE). The same sum, but for a network that learns "
+        "its members and at the same time has to answer on *reference* records, which are no members and are never "
+        "used by the attacks here, as it did before training. What such a network needs is what tells members "
+        "from everyone else: a high sum marks a weight that widens that gap."
+    )
+    kl = (
+        r"\mathrm{KL}\big(f_{\theta_0}(x_\mathrm{ref}) \,\|\, f_\theta(x_\mathrm{ref})\big)"
+        if now.config.importance.kl == "initial||trained"
+        else r"\mathrm{KL}\big(f_\theta(x_\mathrm{ref}) \,\|\, f_{\theta_0}(x_\mathrm{ref})\big)"
+    )
+    st.latex(r"L_\mathrm{PVE} = (1-\lambda)\, \mathrm{CE}\big(f_\theta(x_\mathrm{members}),\, y\big) + \lambda\, " + kl)
+    st.markdown(
+        f"Here λ = {now.config.importance.lam:g}, θ₀ are the initial weights. **Critical** are the top r of all "
+        "weights by vulnerability, one ranking for the whole network. Scope, exclusions and shares of single "
+        "layers are chosen on the Rewind page and do not change this one.\n\n"
+        "Source: Fang and Kim, *Critical weights rewinding and finetuning*, ICLR 2026 (arXiv 2603.13186). λ, the "
+        "number of steps and the direction of the KL term are not settled by the paper: they are settings here."
+    )
+
+
+def per_layer(critical: pd.DataFrame) -> None:
+    """The numbers behind the figures."""
+    shown = critical.assign(
+        rewound=critical["rewound"],
+        share=critical["share"].map(n.fraction),
+        learnability_share=critical["learnability_share"].map(n.fraction),
+        vulnerability_share=critical["vulnerability_share"].map(n.fraction),
+    )
+    st.dataframe(
+        shown[
+            ["name", "region", "type", "count", "rewound", "share", "vulnerability_share", "learnability_share"]
+        ].rename(
+            columns={
+                "name": "layer",
+                "count": "weights",
+                "rewound": "critical",
+                "share": "critical, of the layer",
+                "vulnerability_share": "of all vulnerability",
+                "learnability_share": "of all learnability",
+            }
+        ),
+        hide_index=True,
+    )
+    cut = float(critical["threshold"].min())
+    if math.isfinite(cut):
+        st.caption(f"Lowest vulnerability among the critical weights: {n.plain(cut)}.")

@@ -6,6 +6,7 @@ A page reads `current()`, asks for the stages it needs with `need(...)`, reads t
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -284,6 +285,27 @@ def draw(figure: Figure, key: str, caption: bool = True) -> None:
     st.plotly_chart(figure, config=CONFIG, key=key, alt=text or None)
     if caption and text:
         st.caption(text)
+
+
+@st.fragment
+def parts(key: str, drawn: dict[str, Callable[[], None]]) -> None:
+    """Parts of a page side by side, of which the open one alone is computed and drawn: the browser draws for most of
+    the time that a page takes. The open part is in the link.
+
+    drawn: name of the part → what draws it.
+    """
+    for tab, draw_it in zip(st.tabs(list(drawn), key=key, bind="query-params"), drawn.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw_it()
+
+
+@st.fragment
+def folded(label: str, draw_it: Callable[[], None], icon: str | None = None) -> None:
+    """A part that is computed and drawn once it is unfolded."""
+    with st.expander(label, icon=icon, key=f"folded-{label}", on_change="rerun") as box:
+        if box.open:
+            draw_it()
 
 
 def measured(now: Current, label: str, column: str, attack: str = "") -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -126,43 +128,45 @@ def counted(now: Current, chosen: list[str], total: int, r: float) -> None:
         st.caption("Counted with this experiment's own ranking, exclusions and shares of single layers.")
 
 
-def details(table: pd.DataFrame, risks: pd.DataFrame) -> None:
-    """What the AUC means, exactly, and the numbers behind the figures."""
-    with st.expander("What is measured, and what is not assumed"):
-        st.markdown(
-            "For one record, the gradient of its loss with respect to the weights of a region says how strongly this "
-            "record would still pull at them. A record the network was trained on has had its pull, so its gradient "
-            "tends to be short. The score of a record is therefore the negative length of that gradient, and the AUC "
-            "is the probability that a random member scores higher than a random non-member: .5 is chance, 1 is "
-            "certainty."
-        )
-        st.latex(
-            r"s_\mathrm{region}(x, y) = -\left\lVert \frac{\partial\, \ell\big(f_\theta(x), y\big)}"
-            r"{\partial\, \theta_\mathrm{region}} \right\rVert_2"
-        )
-        st.markdown(
-            "The attacker must hold the weights (white box), needs no reference models, and is the same before and "
-            "after a defence. Gradients are computed record by record, in evaluation mode.\n\n"
-            "Which regions carry risk is **measured here and not assumed**. Fang and Kim (arXiv 2602.02296, of which "
-            "only the abstract is known to us) propose that generalising and memorising live in different regions; "
-            "earlier work found later layers to leak more (Nasr 2019, Stephenson 2021). This page is our reading of "
-            "the idea: it takes a network's named blocks in forward order and reports what they give away. It is one "
-            "view of risk; a region whose gradients say little may still matter for what the output reveals.\n\n"
-            "All regions are measured on the same records, so overlapping intervals are a cautious sign: a paired "
-            "comparison could separate some of them. Vulnerability and learnability are explained on the page of the "
-            "critical weights."
-        )
-        st.page_link("critical_weights.py", label="Critical weights", icon=":material/grain:")
-    with st.expander("Numbers per region"):
-        shown = table.assign(**{c: table[c].map(n.fraction) for c in table.columns if c.endswith("_share")})
-        for when in dict.fromkeys(risks.get("when", [])):
-            part = risks[risks["when"] == when].set_index("region")
-            shown[f"AUC {when}"] = [
-                n.auc(*part.loc[region, ["auc", "low", "high"]]) if region in part.index else n.MISSING
-                for region in shown["region"]
-            ]
-        names = {f"{kind}_share": f"of all {kind}" for kind in ("vulnerability", "learnability")}
-        st.dataframe(shown.rename(columns={"weight_share": "of all weights", **names}), hide_index=True)
+def details() -> None:
+    """What the AUC means, exactly."""
+    st.markdown(
+        "For one record, the gradient of its loss with respect to the weights of a region says how strongly this "
+        "record would still pull at them. A record the network was trained on has had its pull, so its gradient "
+        "tends to be short. The score of a record is therefore the negative length of that gradient, and the AUC "
+        "is the probability that a random member scores higher than a random non-member: .5 is chance, 1 is "
+        "certainty."
+    )
+    st.latex(
+        r"s_\mathrm{region}(x, y) = -\left\lVert \frac{\partial\, \ell\big(f_\theta(x), y\big)}"
+        r"{\partial\, \theta_\mathrm{region}} \right\rVert_2"
+    )
+    st.markdown(
+        "The attacker must hold the weights (white box), needs no reference models, and is the same before and "
+        "after a defence. Gradients are computed record by record, in evaluation mode.\n\n"
+        "Which regions carry risk is **measured here and not assumed**. Fang and Kim (arXiv 2602.02296, of which "
+        "only the abstract is known to us) propose that generalising and memorising live in different regions; "
+        "earlier work found later layers to leak more (Nasr 2019, Stephenson 2021). This page is our reading of "
+        "the idea: it takes a network's named blocks in forward order and reports what they give away. It is one "
+        "view of risk; a region whose gradients say little may still matter for what the output reveals.\n\n"
+        "All regions are measured on the same records, so overlapping intervals are a cautious sign: a paired "
+        "comparison could separate some of them. Vulnerability and learnability are explained on the page of the "
+        "critical weights."
+    )
+    st.page_link("critical_weights.py", label="Critical weights", icon=":material/grain:")
+
+
+def per_region(table: pd.DataFrame, risks: pd.DataFrame) -> None:
+    """The numbers behind the figures."""
+    shown = table.assign(**{c: table[c].map(n.fraction) for c in table.columns if c.endswith("_share")})
+    for when in dict.fromkeys(risks.get("when", [])):
+        part = risks[risks["when"] == when].set_index("region")
+        shown[f"AUC {when}"] = [
+            n.auc(*part.loc[region, ["auc", "low", "high"]]) if region in part.index else n.MISSING
+            for region in shown["region"]
+        ]
+    names = {f"{kind}_share": f"of all {kind}" for kind in ("vulnerability", "learnability")}
+    st.dataframe(shown.rename(columns={"weight_share": "of all weights", **names}), hide_index=True)
 
 
 frame.header(
@@ -189,5 +193,6 @@ with right:
     r = scope.fraction_slider(now, "layer-risk")
     counted(now, chosen, int(regions["weights"].sum()), r)
     st.page_link("rewind.py", label="Rewind with this scope", icon=":material/arrow_forward:")
-details(regions, risks)
+frame.folded("What is measured, and what is not assumed", details)
+frame.folded("Numbers per region", partial(per_region, regions, risks))
 st.caption(frame.facts(now))

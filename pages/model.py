@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -108,23 +110,27 @@ def notice(now: Current) -> None:
         "by heart has a lower loss than a comparable one it never saw. Rewinding aims to close the distance without "
         "lowering the blue line of the accuracy."
     )
-    with st.expander("How the two scoring runs work"):
-        st.markdown(
-            "Both start from the initial weights and add up, at every step, how much each weight matters for the loss. "
-            "**Learnability** uses cross-entropy on members:"
-        )
-        st.latex(r"s_i = \sum_{t=1}^{T} \left| \frac{\partial L}{\partial w_i}\, w_i \right|")
-        st.markdown("**Vulnerability** (PVE) uses a loss that learns members and un-learns everybody else:")
-        sides = (r"p_{\text{initial}}", "p")
-        first, second = sides if now.config.importance.kl == "initial||trained" else sides[::-1]
-        st.latex(
-            r"L = (1-\lambda)\, \mathrm{CE}(\text{members}) + \lambda\, "
-            rf"\mathrm{{KL}}\left({first} \,\|\, {second}\right)(\text{{reference}})"
-        )
-        st.caption("Fang and Kim, Critical weights rewinding and finetuning, ICLR 2026.")
-        st.code(now.config.train.model_dump_json(indent=1), language="json")
+    frame.folded("How the two scoring runs work", partial(scoring, now))
     st.page_link("critical_weights.py", label="Which weights give members away", icon=":material/arrow_forward:")
     st.page_link("rewind.py", label="Rewind them", icon=":material/arrow_forward:")
+
+
+def scoring(now: Current) -> None:
+    """The losses of the two runs that score every weight."""
+    st.markdown(
+        "Both start from the initial weights and add up, at every step, how much each weight matters for the loss. "
+        "**Learnability** uses cross-entropy on members:"
+    )
+    st.latex(r"s_i = \sum_{t=1}^{T} \left| \frac{\partial L}{\partial w_i}\, w_i \right|")
+    st.markdown("**Vulnerability** (PVE) uses a loss that learns members and un-learns everybody else:")
+    sides = (r"p_{\text{initial}}", "p")
+    first, second = sides if now.config.importance.kl == "initial||trained" else sides[::-1]
+    st.latex(
+        r"L = (1-\lambda)\, \mathrm{CE}(\text{members}) + \lambda\, "
+        rf"\mathrm{{KL}}\left({first} \,\|\, {second}\right)(\text{{reference}})"
+    )
+    st.caption("Fang and Kim, Critical weights rewinding and finetuning, ICLR 2026.")
+    st.code(now.config.train.model_dump_json(indent=1), language="json")
 
 
 frame.header("Model", "Train a network, or bring one with its records, and watch where members and non-members part.")

@@ -57,15 +57,19 @@ def onion(now: Current) -> None:
         f"defended model and {n.fraction(held['onion_before'])} in the control: the rewind "
         f"{'has silenced them' if quiet else 'has not silenced them'}.\n" + _moved(overlap)
     )
-    with st.expander("Numbers per layer, and how this is measured"):
-        st.dataframe(_per_layer(layers), hide_index=True)
-        st.markdown(
-            "To score a model again, vulnerability estimation goes on from its finished weights for as many epochs as "
-            "at first, and $|g\\cdot w|$ is summed anew. The reference records are still held at the predictions of "
-            "the initial weights, and rewound weights do not move. Shares are of the network's total, because the "
-            "totals fall once a model is trained. All this is one model: it has no interval. To rewind the new top as "
-            "well, set *Rounds* to 2 under *Which weights, where they go, and single layers* above."
-        )
+    frame.folded("Numbers per layer, and how this is measured", partial(details, layers))
+
+
+def details(layers: pd.DataFrame) -> None:
+    """The table, and how the second scoring is done."""
+    st.dataframe(_per_layer(layers), hide_index=True)
+    st.markdown(
+        "To score a model again, vulnerability estimation goes on from its finished weights for as many epochs as "
+        "at first, and $|g\\cdot w|$ is summed anew. The reference records are still held at the predictions of "
+        "the initial weights, and rewound weights do not move. Shares are of the network's total, because the "
+        "totals fall once a model is trained. All this is one model: it has no interval. To rewind the new top as "
+        "well, set *Rounds* to 2 under *Which weights, where they go, and single layers* above."
+    )
 
 
 def _moved(overlap: pd.DataFrame) -> str:

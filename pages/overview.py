@@ -177,22 +177,21 @@ def next_steps() -> None:
 
 def details(now: Current) -> None:
     """How the numbers came about."""
-    with st.expander("How these numbers came about"):
-        st.markdown(
-            f"{frame.facts(now)}. AUC intervals: DeLong, 95 %. Accuracy and TPR intervals: Clopper–Pearson, 95 %. "
-            f"Test accuracy is measured on non-members, flipped labels included. {attacker(now)}"
-        )
-        times = {
-            title(key): (frame.read_stage(folder).get("seconds"), folder.name)
-            for key, folder in now.folders.items()
-            if now.has(key)
-        }
-        table = pd.DataFrame([(k, n.seconds(s), f) for k, (s, f) in times.items()], columns=["stage", "took", "folder"])
-        st.dataframe(table, hide_index=True)
-        st.caption(
-            "The same from the command line: save this as experiment.json, run `python -m core run experiment.json`."
-        )
-        st.code(now.config.model_dump_json(indent=1), language="json", height=240)
+    st.markdown(
+        f"{frame.facts(now)}. AUC intervals: DeLong, 95 %. Accuracy and TPR intervals: Clopper–Pearson, 95 %. "
+        f"Test accuracy is measured on non-members, flipped labels included. {attacker(now)}"
+    )
+    times = {
+        title(key): (frame.read_stage(folder).get("seconds"), folder.name)
+        for key, folder in now.folders.items()
+        if now.has(key)
+    }
+    table = pd.DataFrame([(k, n.seconds(s), f) for k, (s, f) in times.items()], columns=["stage", "took", "folder"])
+    st.dataframe(table, hide_index=True)
+    st.caption(
+        "The same from the command line: save this as experiment.json, run `python -m core run experiment.json`."
+    )
+    st.code(now.config.model_dump_json(indent=1), language="json", height=240)
 
 
 now = frame.current()
@@ -201,7 +200,7 @@ if now is None:
 elif now.finished:
     story(now)
     next_steps()
-    details(now)
+    frame.folded("How these numbers came about", partial(details, now))
 else:
     st.markdown(f"**{frame.title_of(now.config)}** · {frame.facts(now)}")
     frame.job_panel(now)

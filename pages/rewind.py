@@ -191,14 +191,17 @@ def outcome(now: Current) -> None:
         else:
             frame.without_attack()
     frame.guarantees(now, summary)
-    with st.expander("How the defended model learned", key="defended-log", on_change="rerun") as folded:
-        # figures of folded sections are drawn once they are opened: the browser draws for most of a page's time
-        for place, what in zip(st.columns(2), ("loss", "accuracy"), strict=True) if folded.open else ():
-            with place:
-                make = partial(curves, now.table("defended", "log"), what, now.minimised("defended"))
-                frame.draw(once(("defended", now.key, what), make), f"defended-{what}")
+    frame.folded("How the defended model learned", partial(learned, now))
     download(now)
     st.page_link("attacks.py", label="Every attack and the most exposed records", icon=":material/arrow_forward:")
+
+
+def learned(now: Current) -> None:
+    """Loss and accuracy of the training that made the defended model."""
+    for place, what in zip(st.columns(2), ("loss", "accuracy"), strict=True):
+        with place:
+            make = partial(curves, now.table("defended", "log"), what, now.minimised("defended"))
+            frame.draw(once(("defended", now.key, what), make), f"defended-{what}")
 
 
 def in_words(now: Current, summary: dict[str, Any], headline: str | None) -> str:
@@ -235,6 +238,21 @@ def download(now: Current) -> None:
     )
 
 
+def details() -> None:
+    """The formula and its source."""
+    st.markdown(
+        "Weights are ranked by privacy vulnerability (PVE). Of the top share r, a mask $B_r$ is made, "
+        "$B_f = 1 - B_r$, and"
+    )
+    st.latex(r"\theta_{rw} = B_f \odot \theta_{base} + B_r \odot \theta_{initial}")
+    st.markdown(
+        "The rewound weights then stay exactly where they are, whatever momentum and weight decay would do, and "
+        "the others are fine-tuned: $g \\leftarrow B_f \\odot g$. A1 removes the weights instead of rewinding, A2 "
+        "tunes only the rewound ones; both are there to see that it is the *location* of a weight that matters. "
+        "Source: Fang and Kim, ICLR 2026 (arXiv 2603.13186)."
+    )
+
+
 now = frame.need(frame.current(), "scores", "before")
 layers = now.table("scores", "layers")
 defence = controls(now, layers)
@@ -265,19 +283,7 @@ if experiment:
     elif st.button(button, type="primary", icon=":material/history:") and frame.start(experiment):
         st.rerun()
     if not mine and now.finished and now.config.defence:
-        with st.expander(f"Result of the experiment shown so far: {frame.title_of(now.config)}"):
-            outcome(now)
-    with st.expander("What a rewind does"):
-        st.markdown(
-            "Weights are ranked by privacy vulnerability (PVE). Of the top share r, a mask $B_r$ is made, "
-            "$B_f = 1 - B_r$, and"
-        )
-        st.latex(r"\theta_{rw} = B_f \odot \theta_{base} + B_r \odot \theta_{initial}")
-        st.markdown(
-            "The rewound weights then stay exactly where they are, whatever momentum and weight decay would do, and "
-            "the others are fine-tuned: $g \\leftarrow B_f \\odot g$. A1 removes the weights instead of rewinding, A2 "
-            "tunes only the rewound ones; both are there to see that it is the *location* of a weight that matters. "
-            "Source: Fang and Kim, ICLR 2026 (arXiv 2603.13186)."
-        )
+        frame.folded(f"Result of the experiment shown so far: {frame.title_of(now.config)}", partial(outcome, now))
+    frame.folded("What a rewind does", details)
 elif now.job is not None and now.job.active:
     frame.job_panel(now)

@@ -18,7 +18,8 @@ from core.sweep import Sweep, points, sweeps
 from pages import frame, trade_off_new
 from pages import trade_off_panels as panels
 from pages import trade_off_words as words
-from pages.attack_words import FPRS, NAME_WIDTH
+from pages.attack_measures import NAME
+from pages.attack_words import FPRS
 from pages.trade_off_picture import in_colour, picture, prepared
 from pages.trade_off_state import finished, state, table_of
 
@@ -54,7 +55,7 @@ def table_below(key: str, sweep: Sweep, table: pd.DataFrame, means: pd.DataFrame
         cells,
         hide_index=True,
         height=min(420, 38 + 35 * len(cells)),
-        column_config={"method": st.column_config.TextColumn(pinned=True, width=NAME_WIDTH)},
+        column_config={"method": NAME},
     )
     names = {row["experiment"]: f"{row['method']} {row['label']}".strip() for row in means.to_dict("records")}
     now = st.session_state.get("experiment")
@@ -84,30 +85,29 @@ def table_below(key: str, sweep: Sweep, table: pd.DataFrame, means: pd.DataFrame
 
 def details(sweep: Sweep, base: Experiment) -> None:
     """How the numbers came about."""
-    with st.expander("How these numbers are computed"):
-        st.markdown(
-            f"{n.count(sweep.repeats)} experiment{'s' * (sweep.repeats != 1)} per point, each with its own seed: "
-            "another split, other initial weights, another batch order. Several seeds: mean and Student's t interval "
-            "(95 %). One seed: the intervals of its audit (Clopper–Pearson for accuracy and TPR, DeLong for AUC)."
-        )
-        st.markdown(
-            "**Pareto front**: the points that no other one, the undefended model included, beats on both axes. "
-            "**Hypervolume**: with accuracy $a_i$ and risk $\\rho_i$ scaled to the box,"
-        )
-        st.latex(r"\mathrm{HV}=\left|\bigcup_i\,[0,a_i]\times[\rho_i,1]\right|\in[0,1]")
-        st.markdown(
-            "computed per seed, over the seeds that have all points of a line. **Risk at matched accuracy**: linear "
-            "between neighbouring measured points of a line, never beyond its ends. Paired panels subtract models of "
-            "the same seed. The empirical ε is a lower bound that one attack implies, heuristic for one run; the "
-            "guaranteed ε is that of the accountant of DP-SGD."
-        )
-        data = base.data
-        st.caption(
-            f"{data.kind}, {n.count(data.members)} members, {n.count(data.non_members)} non-members per experiment; "
-            f"seeds from {base.seed} on. The same from the command line: save this as sweep.json, run "
-            "`python -m core sweep sweep.json`."
-        )
-        st.code(sweep.model_dump_json(indent=1), language="json", height=200)
+    st.markdown(
+        f"{n.count(sweep.repeats)} experiment{'s' * (sweep.repeats != 1)} per point, each with its own seed: "
+        "another split, other initial weights, another batch order. Several seeds: mean and Student's t interval "
+        "(95 %). One seed: the intervals of its audit (Clopper–Pearson for accuracy and TPR, DeLong for AUC)."
+    )
+    st.markdown(
+        "**Pareto front**: the points that no other one, the undefended model included, beats on both axes. "
+        "**Hypervolume**: with accuracy $a_i$ and risk $\\rho_i$ scaled to the box,"
+    )
+    st.latex(r"\mathrm{HV}=\left|\bigcup_i\,[0,a_i]\times[\rho_i,1]\right|\in[0,1]")
+    st.markdown(
+        "computed per seed, over the seeds that have all points of a line. **Risk at matched accuracy**: linear "
+        "between neighbouring measured points of a line, never beyond its ends. Paired panels subtract models of "
+        "the same seed. The empirical ε is a lower bound that one attack implies, heuristic for one run; the "
+        "guaranteed ε is that of the accountant of DP-SGD."
+    )
+    data = base.data
+    st.caption(
+        f"{data.kind}, {n.count(data.members)} members, {n.count(data.non_members)} non-members per experiment; "
+        f"seeds from {base.seed} on. The same from the command line: save this as sweep.json, run "
+        "`python -m core sweep sweep.json`."
+    )
+    st.code(sweep.model_dump_json(indent=1), language="json", height=200)
 
 
 def page(key: str, sweep: Sweep) -> None:
@@ -168,7 +168,7 @@ def page(key: str, sweep: Sweep) -> None:
         at, shown, means, list(dict.fromkeys(name for point in every for name in point.label)), risk, attacker
     )
     panels.paired(at, shown, methods, risk, attacker)
-    details(sweep, every[0].experiment)
+    frame.folded("How these numbers are computed", partial(details, sweep, every[0].experiment))
     st.page_link("attacks.py", label="The current experiment's attacks in detail", icon=":material/arrow_forward:")
 
 

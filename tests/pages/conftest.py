@@ -55,6 +55,15 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
     streamlit.cache_resource.clear()
 
 
+def unfold(app: AppTest, *labels: str) -> AppTest:
+    """Open the folded parts whose labels begin so: they are drawn only then."""
+    for label in labels:
+        (found,) = {folded.label for folded in app.expander if folded.label.startswith(label)}
+        app.session_state[f"folded-{found}"] = True
+        app.run()
+    return app
+
+
 def said(app: AppTest) -> str:
     """Everything the page says in words."""
     main = app.main

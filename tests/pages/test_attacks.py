@@ -16,6 +16,7 @@ from core.experiment import parse, plan, run
 from core.store import Store
 from pages import attack_words as words
 from tests.conftest import ROOT, SMALL
+from tests.pages.conftest import unfold
 
 
 def opened() -> AppTest:
@@ -42,17 +43,22 @@ def test_before_and_after(finished, finished_store):
     assert f"The paired interval {'excludes' if excludes else 'includes'} 0" in text
     assert "Not resolvable with 100 non-members" in text and "1 % FPR leaves room for only 1 false positive (" in text
     assert "**Canaries** (12 mislabelled members against 10 mislabelled non-members)" in text
-    assert "Yeom 2018" in text  # the attack's own docstring
-    tables = [t.value for t in app.dataframe]
-    assert {"AUC before", "AUC after", "after − before", "adaptive attacker"} <= set(tables[0])
-    assert "Loss threshold, canaries" in set(tables[0]["attack"])
-    assert tables[1]["verdict"].iloc[0] == "not resolvable with 100 non-members"
-    assert " / 120 = " in tables[1]["TPR before"].iloc[0]
-    assert set(tables[2]["certified before"]) == {"cannot be certified"}
+    (table,) = (t.value for t in app.dataframe)  # only the open part is drawn
+    assert {"AUC before", "AUC after", "after − before", "adaptive attacker"} <= set(table)
+    assert "Loss threshold, canaries" in set(table["attack"])
+    app.session_state["numbers"] = "TPR at 1 % FPR"
+    (table,) = (t.value for t in app.run().dataframe)
+    assert table["verdict"].iloc[0] == "not resolvable with 100 non-members"
+    assert " / 120 = " in table["TPR before"].iloc[0]
+    app.session_state["numbers"] = "TPR at 0.1 % FPR"
+    (table,) = (t.value for t in app.run().dataframe)
+    assert set(table["certified before"]) == {"cannot be certified"}
+    app.session_state["attacks"] = "One attack"
+    assert "Yeom 2018" in said(app.run())  # the attack's own docstring
 
 
 def test_further_measures_have_their_interval_and_count(finished, finished_store):
-    app = opened()
+    app = unfold(opened(), "Balanced accuracy")
     store, experiment = finished
     cells = next(t.value for t in app.dataframe if "empirical ε before" in t.value).set_index("attack")
     attacks = pd.read_parquet(store.path(plan(experiment)["before"]) / "attacks.parquet").set_index(["attack", "group"])
@@ -74,11 +80,14 @@ def test_choosing_attacks_and_records(finished_store):
     app = opened()
     app.multiselect[0].set_value(["gradient_norm", "entropy", "correctness"]).run()
     assert not app.exception and "**Gradient norm, white box**" in said(app)
+    app.session_state["attacks"] = "One attack"
+    app.run()
     next(box for box in app.main.selectbox if box.label == "Attack").set_value("correctness").run()
     assert not app.exception and "the gap attack" in said(app)
     who = next(group for group in app.get("button_group") if group.label == "Who")
     who.set_value("canaries").run()
     assert not app.exception
+    unfold(app, "The same ")
     rows = next(t.value for t in app.dataframe if "canary" in t.value)
     assert set(rows["canary"]) == {"⚑ canary"} and (rows["label"] != rows["clean label"]).all()
     app.multiselect[0].set_value([]).run()

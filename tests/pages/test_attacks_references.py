@@ -15,6 +15,7 @@ from core.experiment import Experiment, parse, plan, run
 from core.figures import caption_of, likelier, lira_figures
 from core.store import Store
 from tests.conftest import ROOT, SMALL
+from tests.pages.conftest import unfold
 
 AUDIT = {"gradient_records": 0, "shadows": {"models": 4}}
 
@@ -29,7 +30,8 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Experiment
     return store, experiment
 
 
-def opened(store: Store, key: str, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+def opened(store: Store, key: str, monkeypatch: pytest.MonkeyPatch, part: str = "In numbers") -> AppTest:
+    """The page with this part and the form open."""
     monkeypatch.setenv("REWINDLAB_STORE", str(store.root))
     monkeypatch.setenv("REWINDLAB_WORKERS", "2")
     streamlit.cache_resource.clear()
@@ -37,6 +39,8 @@ def opened(store: Store, key: str, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     app.query_params["experiment"] = key
     app.run()
     app.switch_page("attacks.py").run()
+    app.session_state["attacks"] = part
+    unfold(app, "Add reference models")
     assert not app.exception
     return app
 
@@ -51,15 +55,17 @@ def widget(widgets, label: str):
 
 def test_the_record_shown_first_is_the_member_lira_is_surest_of(audited, monkeypatch):
     store, experiment = audited
-    app = opened(store, experiment.hash, monkeypatch)
+    app = opened(store, experiment.hash, monkeypatch, "One record, LiRA")
     records = pd.read_parquet(store.path(plan(experiment)["before"]) / "records.parquet")
     members = records[records["member"]]
     surest = members.loc[members["score_lira"].idxmax()]
     assert widget(app.main.selectbox, "Record").value == surest["record"]
     text = said(app)
     assert f"**Before**: {likelier(surest['score_lira'])}" in text and "**After**: " in text
-    app.session_state["agreement"] = True  # unfolded, and only then drawn
+    app.session_state["attacks"] = "Agreement"
     assert "chance would give" not in text and "chance would give" in said(app.run())
+    app.session_state["attacks"] = "One record, LiRA"
+    app.run()
     # any record by its number, a non-member too
     widget(app.get("button_group"), "Choose by").set_value("record number").run()
     other = records[~records["member"]].iloc[3]
@@ -144,11 +150,12 @@ def test_every_setting_of_the_attacks_can_be_changed_in_the_form(audited, monkey
 
 def test_the_calibrated_score_of_rmia_is_shown_with_its_gamma(audited, monkeypatch):
     store, experiment = audited
-    app = opened(store, experiment.hash, monkeypatch)
+    app = opened(store, experiment.hash, monkeypatch, "One attack")
     assert "Calibrated: " not in said(app)
     next(box for box in app.main.selectbox if box.label == "Attack").set_value("rmia").run()
     assert not app.exception and "at least γ = 2 times likelier than" in said(app)
     assert "In this audit: references 4." in said(app)
+    unfold(app, "The same ")
     rows = next(t.value for t in app.dataframe if "calibrated" in t.value)
     after, before = (
         pd.read_parquet(store.path(plan(experiment)[side]) / "records.parquet").set_index("record")["calibrated_rmia"]
@@ -170,7 +177,7 @@ def test_mistakes_in_the_form_are_said_on_the_page(audited, monkeypatch):
 
 def test_without_references_the_page_says_how_to_add_them(finished, monkeypatch):
     store, experiment = finished
-    app = opened(store, experiment.hash, monkeypatch)
+    app = opened(store, experiment.hash, monkeypatch, "One record, LiRA")
     text = said(app)
     assert "this audit has none: **Add reference models** below" in text
     assert ":gray[LiRA online needs reference models" in text

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.experiment import parse, run
 from core.store import Store
+from tests.pages.conftest import unfold
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -36,14 +37,19 @@ def test_shows_the_experiments_own_fraction_and_its_count(page: AppTest, finishe
     assert page.title[0].value == "Critical weights"
     assert page.select_slider[0].value == 0.05
     assert _number(page, "Critical weights") == str(round(0.05 * _weights(finished_store)))
-    assert len(page.get("plotly_chart")) == 5
-    unfold(page)
-    assert len(page.get("plotly_chart")) == 7
+    assert len(page.get("plotly_chart")) == 2  # only the open part is drawn
 
 
-def unfold(page: AppTest) -> None:
-    """Open the part on one layer, which is drawn only then."""
-    page.session_state["layer"] = True
+@pytest.mark.parametrize(("part", "figures"), [("Where they sit", 2), ("Learning and leaking", 1), ("One layer", 2)])
+def test_every_part_has_its_figures(page: AppTest, part: str, figures: int) -> None:
+    turn(page, part)
+    assert not page.exception
+    assert len(page.get("plotly_chart")) == figures
+
+
+def turn(page: AppTest, part: str) -> None:
+    """Open a part of the page."""
+    page.session_state["weights"] = part
     page.run()
 
 
@@ -72,7 +78,7 @@ def test_a_fraction_between_the_steps_is_kept(page: AppTest, finished_store: Sto
 
 def test_a_fraction_of_less_than_one_weight_is_said(page: AppTest) -> None:
     page.select_slider[0].set_value(0.0001).run()
-    unfold(page)
+    turn(page, "One layer")
     assert not page.exception
     assert _number(page, "Critical weights") == "0"
     assert any("less than one weight" in info.value for info in page.info)
@@ -80,15 +86,16 @@ def test_a_fraction_of_less_than_one_weight_is_said(page: AppTest) -> None:
 
 
 def test_another_layer(page: AppTest) -> None:
-    unfold(page)
+    turn(page, "One layer")
     layer = next(box for box in page.selectbox if box.label == "Layer, in forward order")
     assert [option.split(" · ")[0] for option in layer.options][:2] == ["block1.conv.weight", "block1.norm.weight"]
     layer.set_value("block1.norm.weight").run()
     assert not page.exception
-    assert len(page.get("plotly_chart")) == 7
+    assert len(page.get("plotly_chart")) == 2
 
 
 def test_correlations_stand_beside_the_papers(page: AppTest) -> None:
+    turn(page, "Learning and leaking")
     table = page.dataframe[0].value.set_index("weights")
     assert list(table.index) == ["conv", "norm", "linear", "attention+MLP", "all"]
     assert list(table["ResNet18 †"]) == [".941", ".678", ".810", "–", "≈ .83"]
@@ -103,8 +110,9 @@ def test_correlations_stand_beside_the_papers(page: AppTest) -> None:
 
 def test_formulas_are_folded_away(page: AppTest) -> None:
     folded = next(block for block in page.expander if "What learnability" in block.label)
-    assert not folded.proto.expanded
-    assert len(folded.latex) == 2
+    assert not folded.proto.expanded and not page.latex
+    unfold(page, "What learnability")
+    assert len(page.latex) == 2
 
 
 def test_a_deep_network_is_shown_region_by_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,9 +138,9 @@ def test_a_deep_network_is_shown_region_by_region(tmp_path: Path, monkeypatch: p
         choice = next(box for box in page.selectbox if box.label == "Region")
         assert choice.options == ["patch embedding", "encoder block 1", "encoder block 2", "head"]
         choice.set_value("encoder block 2").run()
-        unfold(page)
-        assert not page.exception
-        assert len(page.get("plotly_chart")) == 7
+        for part in ("Where they sit", "One layer", "Learning and leaking"):
+            turn(page, part)
+            assert not page.exception and page.get("plotly_chart")
         assert page.dataframe[0].value["weights"].iloc[-1] == "all"
         page.switch_page("layer_risk.py").run()
         assert not page.exception

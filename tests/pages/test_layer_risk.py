@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.experiment import Experiment, run
 from core.store import Store
+from tests.pages.conftest import unfold
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -37,7 +38,7 @@ def test_regions_in_forward_order_with_their_intervals(finished_store: Store) ->
     captions = " ".join(caption.value for caption in page.caption)
     assert "120 members and 100 non-members" in captions
     assert "needs no reference models" in captions
-    table = page.dataframe[0].value
+    table = unfold(page, "Numbers per region").dataframe[0].value
     assert {"AUC before", "AUC after"} <= set(table.columns)
 
 

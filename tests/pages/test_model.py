@@ -13,6 +13,7 @@ from core import estimate, jobs
 from core.data import Dataset
 from core.experiment import Experiment, plan
 from core.store import Store
+from tests.pages.conftest import unfold
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -211,7 +212,7 @@ def test_the_direction_of_the_divergence_is_the_experiments(kl, first, open_page
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(experiment.model_dump_json())
     (folder / "state.json").write_text(json.dumps({"state": "cancelled", "submitted": 1.0, "stages": []}))
-    page = open_page(tmp_path, experiment.hash, "model.py")
+    page = unfold(open_page(tmp_path, experiment.hash, "model.py"), "How the two scoring runs work")
     assert not page.exception
     (formula,) = [latex.value for latex in page.latex if "KL" in latex.value]
     assert rf"\left({first} \,\|\," in formula
