@@ -107,7 +107,7 @@ class Audit:
     risk: pd.DataFrame
     """One row per region: auc of −‖∂l/∂θ_region‖ with its interval and counts."""
     metrics: dict
-    """train_/test_ accuracy (with _low, _high) and loss, counts."""
+    """train_/test_ accuracy (with _low, _high) and loss, counts; test_calibration_error (with _low, _high)."""
 
 
 def audit(
@@ -165,7 +165,7 @@ def audit(
         attacks=_with_auc(pd.DataFrame(rows)),
         curves=pd.concat(curves, ignore_index=True) if curves else pd.DataFrame({"fpr": [], "tpr": [], "attack": []}),
         risk=region_risk(gradients=gradients, is_member=member, regions=regions),
-        metrics=accuracy(records),
+        metrics=accuracy(records) | calibration(records, signals.logits),
     )
 
 
@@ -248,6 +248,21 @@ def accuracy(records: pd.DataFrame) -> dict:
         out |= {f"{name}_accuracy": found.value, f"{name}_accuracy_low": found.low, f"{name}_accuracy_high": found.high}
         out |= {f"{name}_loss": float(part["loss"].mean()), f"{name}_records": len(part)}
     return out
+
+
+def calibration(records: pd.DataFrame, logits: np.ndarray) -> dict:
+    """Expected calibration error on non-members, a fraction with its interval, of the outputs as they are released."""
+    from scipy.special import softmax
+
+    from core.metrics import calibration_error
+
+    part = (~records["member"]).to_numpy()
+    if not part.any():
+        return {}
+    correct = (records["prediction"] == records["label"]).to_numpy()
+    found = calibration_error(confidence=softmax(logits[part], axis=1).max(1), correct=correct[part])
+    name = "test_calibration_error"
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def paired(before: pd.DataFrame, after: pd.DataFrame, attacks: list[str]) -> pd.DataFrame:

@@ -34,6 +34,13 @@ def text(summary: dict[str, Any]) -> str:
         ]
         change = n.points(after[f"{name}_accuracy"] - before[f"{name}_accuracy"]) if after else ""
         rows.append((words, *cells, change))
+    if "test_calibration_error" in before:  # not in summaries of earlier versions
+        name = "test_calibration_error"
+        cells = [
+            n.accuracy(*(side[f"{name}{end}"] for end in ("", "_low", "_high"))) if side else n.MISSING
+            for side in (before, after)
+        ]
+        rows.append(("calibration error on non-members", *cells, n.points(after[name] - before[name]) if after else ""))
     ran = [side["attacks"] if side else {} for side in (before, after)]
     for attack in dict.fromkeys([*ran[0], *ran[1]]):  # non-adaptive ones are there only after it
         pair = [found.get(attack) for found in ran]

@@ -182,6 +182,9 @@ def outcome(now: Current) -> None:
     rows = [frame.measured(now, "Test accuracy", "test_accuracy")]
     if headline:
         rows.append(frame.measured(now, f"Attack AUC, {now.result(headline)['title']}", "auc", headline))
+    # audits of earlier versions do not have it
+    if all("test_calibration_error" in now.values(when, "metrics") for when in now.audited):
+        rows.append(frame.measured(now, "Calibration error (ECE), non-members", "test_calibration_error"))
     left, right = st.columns(2)
     with left:
         frame.draw(once(("outcome", now.key), partial(before_after, pd.concat(rows))), "outcome")

@@ -166,6 +166,8 @@ def test_the_summary_keeps_the_contract(done):
     assert found["weights"]["rewound"] == round(0.1 * found["weights"]["count"])
     for side in (found["before"], found["after"]):
         assert {"train_accuracy", "test_accuracy", "train_loss", "test_loss", "attacks"} <= set(side)
+        error, low, high = (side[f"test_calibration_error{end}"] for end in ("", "_low", "_high"))
+        assert 0 <= low <= high <= 1 and 0 < error < 1
         assert 0 <= side["test_accuracy_low"] <= side["test_accuracy"] <= side["test_accuracy_high"] <= 1
         assert list(side["attacks"]) == ATTACKS
         for attack in side["attacks"].values():

@@ -6,6 +6,7 @@ Everywhere: scores are [N], higher = more likely a member; is_member is [N] bool
 from core.metrics.across_seeds import bootstrap, mean_interval
 from core.metrics.auc import Paired, auc, paired_delong
 from core.metrics.balanced import Balanced, balanced_accuracy, best_balanced_accuracy, best_threshold
+from core.metrics.calibration import calibration_error
 from core.metrics.epsilon import (
     Epsilon,
     best_epsilon_threshold,
@@ -48,6 +49,7 @@ __all__ = [
     "best_epsilon_threshold",
     "best_threshold",
     "bootstrap",
+    "calibration_error",
     "clopper_pearson",
     "common_accuracy",
     "empirical_epsilon",
