@@ -5,7 +5,6 @@ The stages' work is in `core.stages`, imported when a stage is computed.
 
 from __future__ import annotations
 
-import importlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -299,7 +298,9 @@ def _recipe(recipe: TrainConfig, objective: ObjectiveBase) -> dict[str, Any]:
 
 
 def _build(kind: str, experiment: Experiment, key: str, build: Build) -> None:
-    getattr(importlib.import_module("core.stages"), kind)(build, experiment, key)
+    from core.stages import STAGES
+
+    STAGES[kind](build, experiment, key)
 
 
 def _plain(config: Config, *without: str) -> dict[str, Any]:
