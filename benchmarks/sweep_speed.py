@@ -22,7 +22,7 @@ from core.experiment import Experiment
 from core.presets import PRESETS
 from core.progress import Progress
 from core.store import Store
-from core.sweep import run_sweep
+from core.sweep_run import run_sweep
 
 
 def main() -> None:

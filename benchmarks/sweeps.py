@@ -32,7 +32,8 @@ from core.presets import HOW, PRESETS
 from core.progress import TerminalProgress
 from core.report import sweep_text
 from core.store import Store
-from core.sweep import results, run_sweep
+from core.sweep_results import results
+from core.sweep_run import run_sweep
 
 SETTINGS = {
     "demo": {"defence": {"finetune": {"objective": {"kind": "relaxloss", "variant": "flatten-all", "alpha": 0.5}}}},

@@ -23,7 +23,9 @@ from core.presets import PRESETS, ready
 from core.progress import Cancelled, Progress, TerminalProgress
 from core.report import sweep_text, text
 from core.store import Store, read_json
-from core.sweep import Sweep, bootstrapped, parse_sweep, points, results, run_sweep, values_of
+from core.sweep import Sweep, parse_sweep, points, values_of
+from core.sweep_results import bootstrapped, results
+from core.sweep_run import run_sweep
 
 EXAMPLE = "python -m core run --data.members 400 --defence.fraction 0.01 --defence.finetune.objective.kind ce"
 SWEEP_EXAMPLE = "python -m core sweep --vary defence.fraction=0.01,0.03,0.1 --seeds 3"

@@ -5,7 +5,6 @@ The stages' work is in `core.stages`, imported when a stage is computed.
 
 from __future__ import annotations
 
-import importlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from core.config import BadInput, Config, explain
 from core.data import Data, Digits
 from core.data.config import TableParquet
 from core.defence import CWRF, Defence, FromScratch, nothing, objective_of, recipe_of, stop_of
-from core.defenses import DPSGD, CrossEntropy, ObjectiveBase
+from core.defenses import DPSGD, CrossEntropy
 from core.importance import ImportanceConfig, ScoreIndex
 from core.importance.vulnerability import PVE
 from core.models import ConvNet, Model
@@ -161,84 +160,97 @@ def plan(experiment: Experiment) -> dict[str, Stage]:
 
     Raises BadInput for a file that is missing.
     """
-    e = experiment
-    stages: dict[str, Stage] = {}
-
-    def add(key: str, kind: str, config: dict[str, Any], *inputs: str, **named: Stage) -> Stage:
-        chosen = {name: stages[name] for name in inputs} | named
-        stages[key] = Stage(key, kind, config, chosen, partial(_build, kind, e, key))
-        return stages[key]
-
-    def add_training(key: str, recipe: TrainConfig, objective: ObjectiveBase, stop_after: int | None = None) -> None:
-        config = _recipe(recipe, objective) | {"model": _plain(e.model), "seed": e.seed}
-        start = {"load": stages["load"]} if "load" in stages else {}
-        add(key, "train", config | ({"stop_after": stop_after} if stop_after else {}), "data", **start)
-
-    add("data", "data", _plain(e.data))
+    e, p = experiment, _Plan(experiment)
+    p.add("data", "data", _plain(e.data))
     if e.weights:
-        add("load", "load", {"model": _plain(e.model), **_plain(e.weights)}, "data")
+        p.add("load", "load", {"model": _plain(e.model), **_plain(e.weights)}, "data")
     else:
-        add_training("train", e.train, e.train.objective)
-    scoring = e.importance.recipe(e.train)
-    pve = PVE(lam=e.importance.lam, kl=e.importance.kl)
-    add_training("learnability", scoring, CrossEntropy())
-    add_training("vulnerability", scoring, pve)
-    add("scores", "scores", {}, "learnability", "vulnerability")
-    trained = stages["load" if e.weights else "train"]
-    plain = {"model": _plain(e.model), "recipe": _plain(e.train), "seed": e.seed}
-    references: list[str] = []
-    asked = _plain(e.audit.shadows) | ({"trajectory": True} if "trajectory" in e.audit.attacks else {})
-    if e.audit.shadows.models:
-        add("shadows", "shadows", {"pipeline": plain, **asked}, "data")
-        references.append("shadows")
-    audit = _plain(e.audit)
-    add("before", "audit", audit | {"released": e.train.objective.released}, "data", *references, model=trained)
-    d = e.defence
-    if d:
-        tuning = _recipe(recipe_of(e.train, d), objective_of(d)) | {"model": _plain(e.model), "seed": e.seed}
-        tuning |= {"stop_after": stop} if (stop := stop_of(d)) else {}
+        p.train("train", e.train)
+    p.train("learnability", p.learning)
+    p.train("vulnerability", p.pve)
+    p.add("scores", "scores", {}, "learnability", "vulnerability")
+    p.attack("before", p.trained)
+    if d := e.defence:
+        last = recipe_of(e.train, d), stop_of(d)
         if isinstance(d, CWRF):
-            base = stages["vulnerability"] if d.base == "pve" else trained
-            ranked = {"pve": stages["vulnerability"], "learnability": stages["learnability"]}.get(d.selection)
-            if ranked is None:
-                ranking = {"selection": d.selection, "model": _plain(e.model), "seed": e.seed}
-                ranked = add("ranking", "ranking", ranking, "data", base=base)
-            given: dict[str, Stage] = {}
-            if d.rewind_to == "early":
-                recipe, objective = (scoring, pve) if d.base == "pve" else (e.train, e.train.objective)
-                add_training("early", recipe, objective, d.early_epoch)
-                given["early"] = stages["early"]
-            # the early epoch is in the hash of the stage that trains up to it
-            config = {"defence": _plain(d, "finetune", "rounds", "early_epoch"), **tuning}
-            again = _recipe(scoring, pve) | {"model": _plain(e.model), "seed": e.seed, "mode": d.mode}
-            inputs, undefended = ("data", "vulnerability", "scores"), base
-            for number in range(1, d.rounds):
-                done = add(f"round{number}", "rewind", config, *inputs, base=base, ranked=ranked, **given)
-                ranked = add(f"rescored{number}", "rescore", again, "data", "vulnerability", model=done)
-                base, given = done, given | {"previous": done}
-            add("defended", "rewind", config, *inputs, base=base, ranked=ranked, **given)
-            if e.onion:
-                same = CWRF(base=d.base, finetune=d.finetune, **nothing(d))
-                untouched = {"defence": _plain(same, "finetune", "rounds", "early_epoch"), **tuning}
-                inputs = ("data", "vulnerability", "scores")
-                add("control", "rewind", untouched, *inputs, base=undefended, ranked=stages["vulnerability"])
-                add("onion_before", "rescore", again, "data", "vulnerability", "defended", model=stages["control"])
-                add("onion_after", "rescore", again, "data", "vulnerability", "defended", model=stages["defended"])
-                add("onion", "onion", {}, "vulnerability", "onion_before", "onion_after", "defended")
+            p.cwrf(d, p.training(*last))
         elif isinstance(d, FromScratch):
-            add_training("defended", recipe_of(e.train, d), d.objective, d.stop_after)
+            p.train("defended", *last)
         else:
-            add("defended", "finetune", tuning, "data", trained=trained)
+            p.add("defended", "finetune", p.training(*last), "data", trained=p.trained)
+        p.attack("after", "defended", d)
+    p.add("experiment", "experiment", _plain(e), *list(p.stages))
+    return p.stages
+
+
+class _Plan:
+    """The stages of one experiment in the order in which they are added; they name their inputs by key."""
+
+    def __init__(self, e: Experiment) -> None:
+        self.e = e
+        self.stages: dict[str, Stage] = {}
+        self.trained = "load" if e.weights else "train"
+        self.network = {"model": _plain(e.model), "seed": e.seed}
+        both = CrossEntropy(), PVE(lam=e.importance.lam, kl=e.importance.kl)
+        scoring = e.importance.recipe(e.train)
+        self.learning, self.pve = (scoring.model_copy(update={"objective": objective}) for objective in both)
+
+    def add(self, key: str, kind: str, config: dict[str, Any], *inputs: str, **named: str) -> None:
+        chosen = {name: self.stages[of] for name, of in ({of: of for of in inputs} | named).items()}
+        self.stages[key] = Stage(key, kind, config, chosen, partial(_build, kind, self.e, key))
+
+    def training(self, recipe: TrainConfig, stop_after: int | None = None) -> dict[str, Any]:
+        """What a training depends on besides its inputs."""
+        objective = _plain(recipe.objective, *recipe.objective.afterwards)
+        stop = {"stop_after": stop_after} if stop_after else {}
+        return {"recipe": _plain(recipe, "objective"), "objective": objective, **self.network, **stop}
+
+    def train(self, key: str, recipe: TrainConfig, stop_after: int | None = None) -> None:
+        self.add(key, "train", self.training(recipe, stop_after), "data", *(["load"] if self.e.weights else []))
+
+    def attack(self, key: str, model: str, d: Defence | None = None) -> None:
+        """Reference models from the model's own pipeline, and the attacks that use them and those before."""
+        e = self.e
         if e.audit.shadows.models:
-            unused = ("early_epoch",) if isinstance(d, CWRF) and d.rewind_to != "early" else ()
-            scored = {"importance": _plain(e.importance)} if isinstance(d, CWRF) else {}
-            pipeline = plain | {"defence": _plain(d, *unused), **scored}
-            add("shadows_defended", "shadows", {"pipeline": pipeline, **asked}, "data")
-            references.append("shadows_defended")
-        seen = {"released": objective_of(d).released}
-        add("after", "audit", audit | seen, "data", *references, model=stages["defended"])
-    add("experiment", "experiment", _plain(e), *list(stages))
-    return stages
+            pipeline = {**self.network, "recipe": _plain(e.train)}
+            if d:
+                unused = ("early_epoch",) if isinstance(d, CWRF) and d.rewind_to != "early" else ()
+                pipeline["defence"] = _plain(d, *unused)
+            if isinstance(d, CWRF):
+                pipeline["importance"] = _plain(e.importance)
+            asked = _plain(e.audit.shadows) | ({"trajectory": True} if "trajectory" in e.audit.attacks else {})
+            self.add("shadows_defended" if d else "shadows", "shadows", {"pipeline": pipeline, **asked}, "data")
+        references = [name for name in ("shadows", "shadows_defended") if name in self.stages]
+        released = (objective_of(d) if d else e.train.objective).released
+        self.add(key, "audit", _plain(e.audit) | {"released": released}, "data", *references, model=model)
+
+    def cwrf(self, d: CWRF, tuning: dict[str, Any]) -> None:
+        """The base rewound in as many rounds as asked for, what that needs, and the onion."""
+        base, origin = ("vulnerability", self.pve) if d.base == "pve" else (self.trained, self.e.train)
+        ranked = {"pve": "vulnerability", "learnability": "learnability"}.get(d.selection, "ranking")
+        if ranked == "ranking":
+            self.add("ranking", "ranking", {"selection": d.selection, **self.network}, "data", base=base)
+        inputs = {"base": base, "ranked": ranked}
+        if d.rewind_to == "early":
+            self.train("early", origin, d.early_epoch)
+            inputs["early"] = "early"
+        # the early epoch is in the hash of the stage that trains up to it
+        unseen = ("finetune", "rounds", "early_epoch")
+        config = {"defence": _plain(d, *unseen), **tuning}
+        again = self.training(self.pve) | {"mode": d.mode}
+        always = ("data", "vulnerability", "scores")
+        for number in range(1, d.rounds):
+            done, scored = f"round{number}", f"rescored{number}"
+            self.add(done, "rewind", config, *always, **inputs)
+            self.add(scored, "rescore", again, "data", "vulnerability", model=done)
+            inputs |= {"base": done, "ranked": scored, "previous": done}
+        self.add("defended", "rewind", config, *always, **inputs)
+        if self.e.onion:
+            same = {"defence": _plain(CWRF(base=d.base, finetune=d.finetune, **nothing(d)), *unseen), **tuning}
+            self.add("control", "rewind", same, *always, base=base, ranked="vulnerability")
+            for key, model in (("onion_before", "control"), ("onion_after", "defended")):
+                self.add(key, "rescore", again, "data", "vulnerability", "defended", model=model)
+            self.add("onion", "onion", {}, "vulnerability", "onion_before", "onion_after", "defended")
 
 
 def run(experiment: Experiment, store: Store, progress: Progress | None = None) -> dict[str, Any]:
@@ -294,12 +306,10 @@ def selection(folder: Path, defence: CWRF) -> pd.DataFrame:
     )
 
 
-def _recipe(recipe: TrainConfig, objective: ObjectiveBase) -> dict[str, Any]:
-    return {"recipe": _plain(recipe, "objective"), "objective": _plain(objective, *objective.afterwards)}
-
-
 def _build(kind: str, experiment: Experiment, key: str, build: Build) -> None:
-    getattr(importlib.import_module("core.stages"), kind)(build, experiment, key)
+    from core.stages import STAGES
+
+    STAGES[kind](build, experiment, key)
 
 
 def _plain(config: Config, *without: str) -> dict[str, Any]:
@@ -325,19 +335,3 @@ def _content(path: Path) -> str:
         return file_digest(path)
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror})") from None
-
-
-__all__ = [
-    "TITLES",
-    "Experiment",
-    "LoadedWeights",
-    "config_of",
-    "parse",
-    "plan",
-    "preview_stage",
-    "ranking_stage",
-    "run",
-    "selection",
-    "summary",
-    "title",
-]

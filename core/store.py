@@ -28,6 +28,7 @@ from core.config import BadInput
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from core.progress import Progress
 
@@ -82,6 +83,10 @@ class Build:
     def update(self, done: int, total: int, text: str = "", row: dict[str, Any] | None = None) -> None:
         """Reports `done` of `total` steps and perhaps one row of the log; raises Cancelled."""
         self.progress.update(self.key, done, total, text, row)
+
+    def write(self, name: str, table: pd.DataFrame) -> None:
+        """Adds one table to the result, as Parquet."""
+        table.to_parquet(self.folder / f"{name}.parquet", index=False)
 
 
 class Store:

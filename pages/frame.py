@@ -25,7 +25,7 @@ from core.experiment import Experiment, config_of, plan, title
 from core.figures import CONFIG, caption_of, roc_figure
 from core.figures.numbers import count, fraction, seconds
 from core.store import Store, read_json
-from core.sweep import in_sweeps
+from core.sweep_list import in_sweeps
 from pages.once import once
 
 SHARED = ("fraction", "regions")

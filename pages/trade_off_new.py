@@ -14,8 +14,10 @@ from core.experiment import Experiment
 from core.figures import numbers as n
 from core.machine import workers
 from core.presets import PRESETS, ready
-from core.sweep import Sweep, parse_sweep, points, remember, submit, values_of
+from core.sweep import Sweep, parse_sweep, points, values_of
 from core.sweep_cost import sweep_estimate
+from core.sweep_list import remember
+from core.sweep_run import submit
 from pages import frame
 from pages.trade_off_state import finished
 

@@ -10,7 +10,9 @@ import streamlit as st
 from core import jobs
 from core.figures import numbers as n
 from core.figures.methods import ACCURACY, RISKS
-from core.sweep import Sweep, points, results, submit
+from core.sweep import Sweep, points
+from core.sweep_results import results
+from core.sweep_run import submit
 from pages import frame
 
 

@@ -19,20 +19,10 @@ from core.presets import FRACTIONS, PRESETS
 from core.progress import Cancelled, Progress
 from core.report import sweep_text
 from core.store import Store
-from core.sweep import (
-    MOST,
-    Sweep,
-    finished,
-    in_sweeps,
-    parse_sweep,
-    points,
-    remember,
-    results,
-    run_sweep,
-    submit,
-    sweeps,
-    values_of,
-)
+from core.sweep import MOST, Sweep, parse_sweep, points, values_of
+from core.sweep_list import finished, in_sweeps, remember, sweeps
+from core.sweep_results import results
+from core.sweep_run import run_sweep, submit
 from tests.conftest import TINY as BASE
 
 GRID = {"base": BASE, "vary": {"defence.fraction": [0.01, 0.1, 0.3], "defence.mode": ["A2", "A3"]}}
@@ -219,9 +209,9 @@ def test_the_sweep_over_r_has_twelve_points():
 
 
 def test_a_worker_that_does_not_see_the_store_says_so(tmp_path):
-    from core.sweep import _point
+    from core.sweep_run import _compute
 
-    assert "file system that all of them share" in _point(str(tmp_path / "elsewhere"), {})
+    assert "file system that all of them share" in _compute(str(tmp_path / "elsewhere"), {}, "experiment")
 
 
 @pytest.mark.slow

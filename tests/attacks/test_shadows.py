@@ -183,7 +183,7 @@ def test_an_audit_loads_the_logits_it_looks_at_and_its_results_stay_the_same(
             asked.append(logits)
             return load_references(folder, logits=None if all_of_them else logits)
 
-        monkeypatch.setattr("core.stages.load_references", loaded)
+        monkeypatch.setattr("core.stages.auditing.load_references", loaded)
         store = Store(shutil.copytree(four_references.root, tmp_path / str(everything)))
         run(e, store)
         folder = store.path(plan(e)["before"])

@@ -18,8 +18,9 @@ from core.experiment import run
 from core.metrics import Box, over_seeds, pareto_front
 from core.presets import PRESETS
 from core.store import Store
-from core.sweep import MOST, Sweep, parse_sweep, points, remember
+from core.sweep import MOST, Sweep, parse_sweep, points
 from core.sweep_cost import sweep_estimate
+from core.sweep_list import remember
 from pages import trade_off_new
 from pages import trade_off_words as words
 from pages.trade_off_picture import picked, prepared

@@ -1,0 +1,93 @@
+"""The results of a sweep: nothing but those of its experiments, so that finished points show at once and stay."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.store import Store, digest, read_json
+from core.sweep import Point, Sweep, points
+
+if TYPE_CHECKING:
+    from core.metrics import Interval
+
+
+def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
+    """One row per finished point and seed, and one per seed for the model before any defence (method "none").
+
+    attack: which one's results; empty: the first of the audit with a result. Columns: method, strength (nan: none),
+    seed, the labels; with _low and _high test_accuracy, auc, tpr_01 and tpr_001 (TPR at 1 % and 0.1 % FPR) and epsilon
+    (empirical lower bound); train_accuracy, train_loss and test_loss (nats); dp_epsilon and dp_delta (guarantee of
+    DP-SGD, nan: none); experiment (hash), audit (folder), adaptive (what the attack's reference models know).
+    """
+    rows: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    plainly: dict[str, str] = {}
+    for point in points(sweep):
+        key = point.experiment.hash
+        folder = store.root / f"experiment-{key}"
+        if not (folder / "stage.json").is_file():
+            continue
+        summary, stages = read_json(folder / "summary.json"), read_json(folder / "stages.json")
+        name = attack or next(iter(summary["before"]["attacks"]), point.experiment.audit.attacks[0])
+        common = {"seed": point.seed, "experiment": key}
+        if stages["before"] not in seen:
+            seen.add(stages["before"])
+            base = {"method": _baseline(point, plainly), "strength": math.nan}
+            rows.append({**base, **common, **_measured(store, stages["before"], summary["before"], name)})
+        side = "after" if "after" in stages else "before"
+        label = {"strength": math.nan, **point.label}
+        rows.append({**label, **common, **_measured(store, stages[side], summary[side], name)})
+    return pd.DataFrame(rows, columns=None if rows else ["method", "strength", "seed", "test_accuracy", "auc"])
+
+
+def bootstrapped(store: Store, rows: pd.DataFrame, attack: str, resamples: int = 300) -> dict[tuple, Interval]:
+    """AUC of each (method, strength or None) in `results`, with a percentile interval over models, then records.
+
+    Needs every seed's scores of that attack; points without them are left out.
+    """
+    from core.metrics import auc, bootstrap
+
+    found = {}
+    for (method, strength), part in rows.groupby(["method", "strength"], sort=False, dropna=False):
+        tables = [pd.read_parquet(store.root / audit / "records.parquet") for audit in part["audit"]]
+        if all(f"score_{attack}" in table for table in tables):
+            found[method, None if math.isnan(strength) else strength] = bootstrap(
+                statistic=lambda scores, is_member: auc(scores=scores, is_member=is_member).value,
+                scores=[table[f"score_{attack}"].to_numpy() for table in tables],
+                is_member=[table["member"].to_numpy(bool) for table in tables],
+                resamples=resamples,
+            )
+    return found
+
+
+def _baseline(point: Point, known: dict[str, str]) -> str:
+    """The undefended model's name: "none", and where points train differently, what tells the others from the first."""
+    e = point.experiment
+    data = e.data.model_dump(mode="json", exclude={"seed"})
+    signature = digest([e.model.model_dump(mode="json"), e.train.model_dump(mode="json"), data])
+    if signature not in known:
+        norm = "group norm" if getattr(e.model, "norm", "batch") == "group" else ""
+        fields = ("model.", "train.", "data.")
+        words = [norm] * bool(norm) + [f"{k} {v}" for k, v in point.label.items() if k.startswith(fields)]
+        known[signature] = f"none, {', '.join(words) or len(known) + 1}" if known or words else "none"
+    return known[signature]
+
+
+def _measured(store: Store, audit: str, side: dict[str, Any], attack: str) -> dict[str, Any]:
+    table = pd.read_parquet(store.root / audit / "attacks.parquet")
+    found = table[(table["attack"] == attack) & (table["group"] == "all")].to_dict("records")
+    row = found[0] if found else {"adaptive": ""}  # not every point needs to have run it
+    out = {f"test_accuracy{end}": side[f"test_accuracy{end}"] for end in ("", "_low", "_high")}
+    out |= {"train_accuracy": side["train_accuracy"], "train_loss": side["train_loss"], "test_loss": side["test_loss"]}
+    for name in ("auc", "tpr_01", "tpr_001", "epsilon"):
+        out |= {f"{name}{end}": row.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")}
+    out |= {"audit": audit, "adaptive": row["adaptive"]}
+    privacy = side.get("privacy") or {}
+    # after a fine-tuning ε says nothing of the model as a whole
+    covers = privacy.get("covers") == "training"
+    out["dp_epsilon"] = privacy["epsilon"] if covers and privacy["epsilon"] is not None else math.nan
+    out["dp_delta"] = privacy["delta"] if covers else math.nan
+    return out
