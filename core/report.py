@@ -79,13 +79,20 @@ def sweep_text(rows: pd.DataFrame, write: str = "plain", bootstrapped: dict[tupl
     from core.figures.methods import RISKS, guarantee
     from core.metrics import mean_interval, over_seeds
 
+    numbers = {
+        "test accuracy": ("test_accuracy", n.accuracy),
+        "AUC": ("auc", n.auc),
+        "TPR at 1 % FPR": ("tpr_01", n.accuracy),
+    }
+    if "calibration" in rows and rows["calibration"].notna().any():
+        numbers["calibration error"] = ("calibration", n.accuracy)
     private = "dp_epsilon" in rows and rows["dp_epsilon"].notna().any()
     extra = [RISKS["dp_epsilon"].title] * bool(private)
     extra += ["AUC, bootstrap over models and records"] * (bootstrapped is not None)
-    table: list[tuple[str, ...]] = [("", "strength", "seeds", "test accuracy", "AUC", "TPR at 1 % FPR", *extra)]
+    table: list[tuple[str, ...]] = [("", "strength", "seeds", *numbers, *extra)]
     for (method, strength), part in rows.groupby(["method", "strength"], sort=False, dropna=False):
         cells = []
-        for name, wording in (("test_accuracy", n.accuracy), ("auc", n.auc), ("tpr_01", n.accuracy)):
+        for name, wording in numbers.values():
             if len(part) > 1:
                 found = mean_interval(part[name].tolist(), low=0.0, high=1.0)
                 cells.append(wording(found.value, found.low, found.high))

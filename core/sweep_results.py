@@ -19,8 +19,9 @@ def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
 
     attack: which one's results; empty: the first of the audit with a result. Columns: method, strength (nan: none),
     seed, the labels; with _low and _high test_accuracy, auc, tpr_01 and tpr_001 (TPR at 1 % and 0.1 % FPR) and epsilon
-    (empirical lower bound); train_accuracy, train_loss and test_loss (nats); dp_epsilon and dp_delta (guarantee of
-    DP-SGD, nan: none); experiment (hash), audit (folder), adaptive (what the attack's reference models know).
+    (empirical lower bound) and calibration (expected calibration error); train_accuracy, train_loss and test_loss
+    (nats); dp_epsilon and dp_delta (guarantee of DP-SGD, nan: none); experiment (hash), audit (folder), adaptive (what
+    the attack's reference models know).
     """
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
@@ -81,6 +82,8 @@ def _measured(store: Store, audit: str, side: dict[str, Any], attack: str) -> di
     found = table[(table["attack"] == attack) & (table["group"] == "all")].to_dict("records")
     row = found[0] if found else {"adaptive": ""}  # not every point needs to have run it
     out = {f"test_accuracy{end}": side[f"test_accuracy{end}"] for end in ("", "_low", "_high")}
+    # not in summaries of earlier versions
+    out |= {f"calibration{end}": side.get(f"test_calibration_error{end}", math.nan) for end in ("", "_low", "_high")}
     out |= {"train_accuracy": side["train_accuracy"], "train_loss": side["train_loss"], "test_loss": side["test_loss"]}
     for name in ("auc", "tpr_01", "tpr_001", "epsilon"):
         out |= {f"{name}{end}": row.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")}

@@ -259,8 +259,9 @@ def test_the_command_line(swept, capsys, tmp_path):
     assert len(rows) == 7 and rows[0]["method"] == "none" and rows[0]["strength"] is None
     assert "test accuracy" in out
     line = next(line for line in out.splitlines() if line.startswith("none"))
-    assert line.count("[") == 4  # accuracy, AUC, TPR, and AUC once more: it is the same AUC with another interval
-    assert line.split("[")[1].split()[-1] == line.split("[")[3].split()[-1]
+    # accuracy, AUC, TPR, calibration error, and AUC once more: it is the same AUC with another interval
+    assert line.count("[") == 5
+    assert line.split("[")[1].split()[-1] == line.split("[")[4].split()[-1]
 
 
 @pytest.mark.parametrize(
