@@ -14,7 +14,7 @@ from core.audit import NON_ADAPTIVE
 from core.figures import agreement_heatmap
 from core.figures import numbers as n
 from pages import frame
-from pages.frame import Current
+from pages.experiments import Current
 from pages.once import once
 
 

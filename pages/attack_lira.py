@@ -18,7 +18,7 @@ from core.figures import numbers as n
 from pages import frame
 from pages.attack_records import BADGES, CANARY, pictures
 from pages.attack_references import ADD
-from pages.frame import Current
+from pages.experiments import Current
 from pages.once import once
 
 REFERENCES_OF = {"before": "shadows", "after": "shadows_defended"}

@@ -16,7 +16,7 @@ from core.data import read_records
 from core.figures import numbers as n
 from core.figures.thumbnails import thumbnails
 from pages import frame
-from pages.frame import Current
+from pages.experiments import Current
 
 FEATURES = 24
 """Columns of a table record that are shown beside it."""

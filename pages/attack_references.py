@@ -17,9 +17,9 @@ from core.estimate import missing_references
 from core.experiment import Experiment, title
 from core.figures import numbers as n
 from core.machine import workers
-from pages import forms, frame
+from pages import experiments, forms
 from pages import model_parts as parts
-from pages.frame import Current
+from pages.experiments import Current
 
 FIRST = 8
 """Reference models that the form offers where there are none: enough for RMIA, a start for LiRA."""
@@ -112,7 +112,7 @@ def _needs(name: str) -> str:
 def _still_to_train(experiment: Experiment) -> None:
     """How many reference models there are already, per pipeline."""
     try:
-        missing = missing_references(experiment, frame.open_store())
+        missing = missing_references(experiment, experiments.open_store())
     except BadInput:
         return  # the start below says what is wrong with the files
     total = experiment.audit.shadows.models

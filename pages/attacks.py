@@ -18,13 +18,13 @@ from core.figures import numbers as n
 from core.figures.layout import caption_of
 from core.store import read_json
 from pages import attack_words as words
-from pages import frame
+from pages import experiments, frame
 from pages.attack_agreement import agreement
 from pages.attack_lira import per_record
 from pages.attack_measures import measures, rows_of_attacks
 from pages.attack_records import exposed
 from pages.attack_references import ADD, more, not_run
-from pages.frame import Current
+from pages.experiments import Current
 from pages.once import once
 
 CURVES = 6
@@ -232,7 +232,7 @@ def page(now: Current) -> None:
     frame.folded("How these numbers are computed", details)
     st.page_link("rewind.py", label="Rewind more, less or elsewhere", icon=":material/arrow_forward:")
     st.page_link("critical_weights.py", label="See which weights give members away", icon=":material/arrow_forward:")
-    st.caption(frame.facts(now))
+    st.caption(experiments.facts(now))
 
 
 frame.header(
@@ -240,4 +240,4 @@ frame.header(
     "How well membership inference tells training records from new ones, before and after the defence, and which "
     "records it finds.",
 )
-page(frame.need(frame.current(), "before"))
+page(frame.need(experiments.current(), "before"))

@@ -16,7 +16,7 @@ from core.importance.layer_detail import POINTS, Layer, read_layer
 from core.rewinding import masks
 from pages import frame
 from pages.critical_words import changed
-from pages.frame import Current
+from pages.experiments import Current
 from pages.once import once
 
 

@@ -22,10 +22,10 @@ from core.figures import numbers as n
 from core.importance import ScoreIndex
 from core.importance.by_region import critical_by_region
 from core.rewinding import CWRF
-from pages import frame, scope
+from pages import experiments, frame, scope
 from pages.critical_layer import one_layer
 from pages.critical_words import correlation_table, details, in_words, notice, per_layer
-from pages.frame import Current
+from pages.experiments import Current
 from pages.once import once
 
 DEEP = 20
@@ -177,7 +177,7 @@ frame.header(
     "Every weight has two scores: how much the network learns with it, and how much it gives members away. The top r "
     "by the second are the critical weights: the ones to rewind.",
 )
-now = frame.need(frame.current(), "scores")
+now = frame.need(experiments.current(), "scores")
 r = scope.fraction_slider(now, "critical")
 critical = selection(now.folders["scores"], CWRF(fraction=r))
 numbers(now, critical, r)
@@ -195,4 +195,4 @@ frame.folded("What learnability and vulnerability are", partial(details, now))
 frame.folded("Numbers per layer", partial(per_layer, critical))
 st.page_link("rewind.py", label=f"Rewind these {n.fraction(r)}", icon=":material/arrow_forward:")
 st.page_link("layer_risk.py", label="Which regions of the network carry the risk", icon=":material/arrow_forward:")
-st.caption(frame.facts(now))
+st.caption(experiments.facts(now))

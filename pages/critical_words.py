@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.figures import numbers as n
-from pages.frame import Current
+from pages.experiments import Current
 
 PAPER = {
     "conv": (".941", ""),

@@ -1,15 +1,13 @@
-"""What every page shares: the store, the current experiment, its tables, its state, and how a figure is shown.
+"""What every page shares: its head, what it waits for, parts drawn when they are opened, and how a result is shown.
 
-A page reads `current()`, asks for the stages it needs with `need(...)`, reads tables with `Current.table`, and draws.
+A page asks `need(experiments.current(), ...)` for the stages it needs, reads tables with `Current.table`, and draws.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -17,19 +15,12 @@ import streamlit as st
 from plotly.graph_objects import Figure
 
 from core import jobs
-from core.config import BadInput
-from core.defence import CWRF, named, objective_of
-from core.defenses import CrossEntropy
 from core.defenses.dpsgd import shown
-from core.experiment import Experiment, config_of, plan, title
+from core.experiment import title
 from core.figures import CONFIG, caption_of, roc_figure
-from core.figures.numbers import count, fraction, seconds
-from core.store import Store, read_json
-from core.sweep_list import in_sweeps
+from core.figures.numbers import seconds
+from pages.experiments import Current, start
 from pages.once import once
-
-SHARED = ("fraction", "regions")
-"""Choices that pages share about one experiment; another experiment starts with its own."""
 
 ICONS = {
     "pending": ":material/radio_button_unchecked:",
@@ -41,154 +32,6 @@ ICONS = {
     "cancelled": ":material/cancel:",
     "interrupted": ":material/bolt:",
 }
-
-
-@dataclass(frozen=True)
-class Current:
-    """The experiment that the pages show."""
-
-    key: str
-    """Its hash, as in the link."""
-    config: Experiment
-    store: Store
-
-    @property
-    def job(self) -> jobs.JobStatus | None:
-        return jobs.status(self.store, self.key)
-
-    @property
-    def finished(self) -> bool:
-        return (self.store.root / f"experiment-{self.key}").is_dir()
-
-    @cached_property
-    def folders(self) -> dict[str, Path]:
-        """Where each stage's result lies or will lie. A finished experiment knows it without its source files."""
-        known = self.store.root / f"experiment-{self.key}" / "stages.json"
-        if known.is_file():
-            return {name: self.store.root / folder for name, folder in read_json(known).items()} | {
-                "experiment": known.parent
-            }
-        return {name: self.store.path(stage) for name, stage in plan(self.config).items()}
-
-    def has(self, stage: str) -> bool:
-        """Whether the stage belongs to this experiment and is finished."""
-        return stage in self.folders and (self.folders[stage] / "stage.json").is_file()
-
-    @property
-    def trained(self) -> str:
-        """Key of the stage that gave the model before the defence."""
-        return "load" if self.config.weights else "train"
-
-    @property
-    def cwrf(self) -> CWRF:
-        """The rewind of this experiment, or the default one where it has none."""
-        own = self.config.defence
-        return own if isinstance(own, CWRF) else CWRF(base="trained" if self.config.weights else "pve")
-
-    @property
-    def audited(self) -> tuple[str, ...]:
-        """The finished audits: of the model before the defence, after it, or both."""
-        return tuple(when for when in ("before", "after") if self.has(when))
-
-    @property
-    def headline(self) -> str | None:
-        """The attack that pages put first: the first of the audit's that has a result in every finished audit.
-
-        None where no attack applied, or none to all of the models.
-        """
-        ran = []
-        for when in self.audited:
-            table = self.table(when, "attacks")
-            ran.append(set(table[(table["group"] == "all") & table["auc"].notna()]["attack"]))
-        return next((name for name in self.config.audit.attacks if ran and all(name in found for found in ran)), None)
-
-    def result(self, attack: str, when: str = "before") -> pd.Series:
-        """What one audit found with an attack on all its records; its `title` says whether the attack was adaptive."""
-        table = self.table(when, "attacks")
-        return table[(table["attack"] == attack) & (table["group"] == "all")].iloc[0]
-
-    def minimised(self, stage: str) -> str:
-        """What a stage that trains minimises, in words; "" where that is plain cross-entropy."""
-        if stage == "vulnerability":
-            return "PVE"
-        if stage == "defended":
-            assert self.config.defence
-            objective = objective_of(self.config.defence)
-        elif stage == "train":
-            objective = self.config.train.objective
-        else:  # learnability is scored with cross-entropy
-            return ""
-        return "" if isinstance(objective, CrossEntropy) else objective.title
-
-    def table(self, stage: str, name: str) -> pd.DataFrame:
-        """A Parquet table of a finished stage; results never change, so it is read once."""
-        # a shallow copy: pandas copies what a page changes (copy-on-write), so nobody changes what others see
-        return _table(str(self.folders[stage] / f"{name}.parquet")).copy(deep=False)
-
-    def values(self, stage: str, name: str) -> dict[str, Any]:
-        """A JSON file of a finished stage."""
-        return _values(str(self.folders[stage] / f"{name}.json"))
-
-
-@st.cache_resource
-def open_store() -> Store:
-    """The store of this server; raises BadInput where it cannot be used."""
-    return Store()
-
-
-@st.cache_resource(max_entries=200, show_spinner=False)
-def _table(path: str) -> pd.DataFrame:
-    return pd.read_parquet(path)
-
-
-@st.cache_data(max_entries=200, show_spinner=False)
-def _values(path: str) -> dict[str, Any]:
-    return read_json(Path(path))
-
-
-def current() -> Current | None:
-    """The experiment named in the link, else the one of this session, else the newest of the store.
-
-    Keeps the link in step. An unknown hash in the link is said on the page, which then stops.
-    """
-    store = open_store()
-    asked = st.query_params.get("experiment")
-    key = asked or st.session_state.get("experiment") or next(iter(known(store)), None)
-    if key is None:
-        return None
-    try:
-        config = config_of(store, key)
-    except BadInput as error:
-        st.error(f"Experiment {key} cannot be read: {error}", icon=":material/error:")
-        st.stop()
-    if config is None:
-        _unknown(store, key)
-    st.session_state["experiment"] = key
-    if asked != key:
-        st.query_params["experiment"] = key
-    return Current(key, config, store)
-
-
-def show(key: str) -> None:
-    """Make another experiment the current one, from the next run of the page on."""
-    for name in SHARED:
-        st.session_state.pop(name, None)
-    st.session_state["experiment"] = key
-    st.query_params["experiment"] = key
-
-
-def start(experiment: Experiment) -> str | None:
-    """Start (or find) an experiment as a job and make it current; None, with the reason on the page, if it cannot."""
-    store = open_store()
-    try:
-        key = experiment.hash
-        if not (store.root / f"experiment-{key}").is_dir():
-            jobs.submit(store, experiment.model_dump(mode="json"), key)
-    except BadInput as error:
-        st.error(str(error), icon=":material/error:")
-        return None
-    show(key)
-    return key
 
 
 def need(now: Current | None, *stages: str) -> Current:
@@ -344,19 +187,6 @@ def without_attack() -> None:
     st.page_link("attacks.py", label="To the Attacks page", icon=":material/arrow_forward:")
 
 
-def read_stage(folder: Path) -> dict[str, Any]:
-    """stage.json of a finished stage: what it was made from, versions, seconds."""
-    return _values(str(folder / "stage.json"))
-
-
-def title_of(config: Experiment) -> str:
-    """One line that tells experiments apart: what was done, data and model; lists cut its end off."""
-    done = named(config.defence)
-    if isinstance(config.defence, CWRF):
-        done += f", r = {fraction(config.defence.fraction)}"
-    return f"{done} · {config.data.kind} · {config.model.kind}"
-
-
 def guarantees(now: Current, summary: dict[str, Any]) -> None:
     """What DP-SGD guarantees for the models of a finished experiment, where it was used."""
     for when in ("before", "after"):
@@ -365,39 +195,3 @@ def guarantees(now: Current, summary: dict[str, Any]) -> None:
             alone = given.get("covers") == "fine-tuning"
             limit = " It covers the fine-tuning alone: the weights that this started from had seen the members."
             st.markdown(f"**Guarantee of DP-SGD**, {when} the defence: {shown(given)}.{limit if alone else ''}")
-
-
-def facts(now: Current) -> str:
-    """The experiment's numbers in one small line: n, seed, adaptivity."""
-    data = now.config.data
-    return (
-        f"{count(data.members)} members, {count(data.non_members)} non-members, seed {now.config.seed}, "
-        f"experiment {now.key}"
-    )
-
-
-def known(store: Store, listed: list[jobs.JobStatus] | None = None) -> list[str]:
-    """Hashes of all experiments of the store, begun or finished, the latest first, those of sweeps behind the others.
-
-    listed: the store's jobs, if at hand.
-    """
-    times = {job.key: job.submitted for job in (jobs.listing(store) if listed is None else listed) if job.kind == "run"}
-    own = set(times)
-    for path in store.root.glob("experiment-*"):
-        times.setdefault(path.name.removeprefix("experiment-"), path.stat().st_mtime)
-    # the hundreds of points of a sweep must not push out what a person asked for
-    last = in_sweeps(store) - own
-    return sorted(times, key=lambda key: (key not in last, times[key]), reverse=True)
-
-
-def _unknown(store: Store, key: str) -> None:
-    st.error(
-        f"There is no experiment {key} in the store {store.root}. The link may come from another machine, or the "
-        "store was cleared.",
-        icon=":material/link_off:",
-    )
-    newest = next(iter(known(store)), None)
-    if newest and st.button("Show the newest experiment instead"):
-        show(newest)
-        st.rerun()
-    st.stop()

@@ -12,8 +12,8 @@ from core.experiment import selection
 from core.figures import numbers as n
 from core.figures import risk_by_region, shares_by_region
 from core.importance.by_region import by_region, overlapping
-from pages import frame, scope
-from pages.frame import Current
+from pages import experiments, frame, scope
+from pages.experiments import Current
 
 RECORDS = 1000
 """Members, and as many non-members, that the button below asks for."""
@@ -36,7 +36,7 @@ def unmeasured(now: Current) -> None:
         f"Measure it on up to {n.count(RECORDS)} members and as many non-members", icon=":material/play_arrow:"
     ):
         audit = now.config.audit.model_copy(update={"gradient_records": RECORDS})
-        if frame.start(now.config.model_copy(update={"audit": audit})):
+        if experiments.start(now.config.model_copy(update={"audit": audit})):
             st.rerun()
     st.caption(f"On the command line: `--audit.gradient_records {RECORDS}`.")
 
@@ -174,7 +174,7 @@ frame.header(
     "The network's regions in the order in which a record passes them: how well an attacker who holds the weights can "
     "tell members from each, and how much of both scores lies there.",
 )
-now = frame.need(frame.current(), "scores", "before")
+now = frame.need(experiments.current(), "scores", "before")
 regions = by_region(now.table("scores", "layers"))
 risks = measured(now)
 before = risks[risks["when"] == "before"]
@@ -195,4 +195,4 @@ with right:
     st.page_link("rewind.py", label="Rewind with this scope", icon=":material/arrow_forward:")
 frame.folded("What is measured, and what is not assumed", details)
 frame.folded("Numbers per region", partial(per_region, regions, risks))
-st.caption(frame.facts(now))
+st.caption(experiments.facts(now))

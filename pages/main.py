@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.config import BadInput
-from pages import frame, sidebar
+from pages import experiments, sidebar
 
 st.set_page_config(page_title="RewindLab", page_icon=":material/history:", layout="wide")
 
@@ -25,7 +25,7 @@ page = st.navigation(
     }
 )
 try:
-    frame.open_store()
+    experiments.open_store()
 except BadInput as error:
     st.error(str(error), icon=":material/folder_off:")
     st.stop()

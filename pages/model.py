@@ -11,8 +11,8 @@ from core import jobs
 from core.experiment import title
 from core.figures import curves
 from core.figures import numbers as n
-from pages import frame, model_load, model_train
-from pages.frame import Current
+from pages import experiments, frame, model_load, model_train
+from pages.experiments import Current
 
 LOGGED = ("train", "learnability", "vulnerability", "defended")
 """Stages that train, in order."""
@@ -21,7 +21,7 @@ LOGGED = ("train", "learnability", "vulnerability", "defended")
 def training(now: Current) -> None:
     """State of the current experiment, its accuracy once audited, and its curves."""
     st.subheader("This experiment's training", anchor=False)
-    st.markdown(f"**{frame.title_of(now.config)}** · {frame.facts(now)}")
+    st.markdown(f"**{experiments.title_of(now.config)}** · {experiments.facts(now)}")
     if now.finished:
         results(now, False)
         return
@@ -134,7 +134,7 @@ def scoring(now: Current) -> None:
 
 
 frame.header("Model", "Train a network, or bring one with its records, and watch where members and non-members part.")
-now = frame.current()
+now = experiments.current()
 above = st.container()
 train_tab, load_tab = st.tabs(["Train", "Load"], key="model-tabs")
 with train_tab:

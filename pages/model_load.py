@@ -15,9 +15,9 @@ from core.data.facts import facts, suggested_sizes
 from core.experiment import Experiment, LoadedWeights
 from core.figures.numbers import count
 from core.store import digest
-from pages import forms, frame
+from pages import experiments, forms
 from pages import model_parts as parts
-from pages.frame import Current
+from pages.experiments import Current
 from pages.uploads import say, uploaded
 
 WEIGHTS = ["safetensors", "pt", "pth"]
@@ -148,7 +148,7 @@ def _two_files() -> dict[str, Any] | None:
 @st.cache_data(max_entries=20, show_spinner="Joining members and non-members …")
 def _merged(members: str, non_members: str) -> Path:
     name = f"{Path(members).stem}-and-{Path(non_members).stem}.parquet"
-    return frame.open_store().upload(merge(Path(members), Path(non_members)), name)
+    return experiments.open_store().upload(merge(Path(members), Path(non_members)), name)
 
 
 def _one_file() -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from core.experiment import Experiment, title
 from core.figures.numbers import seconds
 from core.training import TrainConfig
 from core.training.recipes import suggested
-from pages import forms, frame
+from pages import experiments, forms
 from pages.uploads import say
 
 
@@ -68,7 +68,7 @@ def possible(experiment: Experiment) -> bool:
 def start(experiment: Experiment, label: str, key: str) -> None:
     """What it will cost, and the button that starts it."""
     try:
-        cost = estimate(experiment, frame.open_store())
+        cost = estimate(experiment, experiments.open_store())
     except BadInput as error:
         say(error)
         return
@@ -95,14 +95,14 @@ def start(experiment: Experiment, label: str, key: str) -> None:
                 st.caption("This is the experiment shown on this page. Change something to start another one.")
             else:
                 _cost(cost)
-    if clicked and frame.start(experiment):
+    if clicked and experiments.start(experiment):
         st.rerun()
 
 
 def _finished(experiment: Experiment) -> tuple[bool, bool]:
     """Whether the experiment is finished, and whether it is the one on the page (finished or under way)."""
     key = experiment.hash
-    return (frame.open_store().root / f"experiment-{key}").is_dir(), key == st.session_state.get("experiment")
+    return (experiments.open_store().root / f"experiment-{key}").is_dir(), key == st.session_state.get("experiment")
 
 
 def _cost(cost: Estimate) -> None:
@@ -125,7 +125,7 @@ def _sentence(text: str) -> str:
 def _measure(experiment: Experiment) -> None:
     try:
         with st.spinner("Timing a few steps …", show_time=True):
-            measure(experiment, frame.open_store())
+            measure(experiment, experiments.open_store())
     except BadInput as error:
         say(error)
         return

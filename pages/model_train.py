@@ -9,7 +9,7 @@ import streamlit as st
 from core.experiment import Experiment
 from pages import forms
 from pages import model_parts as parts
-from pages.frame import Current
+from pages.experiments import Current
 from pages.uploads import uploaded
 
 NOT_HERE = ("data.member_indices", "data.mean", "data.std")

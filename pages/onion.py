@@ -10,8 +10,8 @@ import streamlit as st
 from core.experiment import Experiment
 from core.figures import numbers as n
 from core.figures.onion import overlap_curve, share_shift
-from pages import frame
-from pages.frame import Current
+from pages import experiments, frame
+from pages.experiments import Current
 from pages.once import once
 
 SIDES = {"vulnerability": "before", "onion_before": "control", "onion_after": "after"}
@@ -32,7 +32,7 @@ def onion(now: Current) -> None:
             icon=":material/layers:",
             help="The control's fine-tuning and two more runs of vulnerability estimation; everything else is in the "
             "store already.",
-        ) and frame.start(again):
+        ) and experiments.start(again):
             st.rerun()
         return
     if not now.has("onion"):

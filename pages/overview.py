@@ -13,8 +13,8 @@ from core.demo import start_demo
 from core.experiment import title
 from core.figures import before_after, critical_counts, curves
 from core.figures import numbers as n
-from pages import frame
-from pages.frame import Current
+from pages import experiments, frame
+from pages.experiments import Current
 from pages.once import once
 
 frame.header(
@@ -31,7 +31,7 @@ def empty() -> None:
         "It takes less than a minute."
     )
     if st.button("Start the demo", type="primary", icon=":material/play_arrow:"):
-        frame.show(start_demo(frame.open_store()))
+        experiments.show(start_demo(experiments.open_store()))
         st.rerun()
     st.page_link("model.py", label="Or train or load a model of your own", icon=":material/arrow_forward:")
 
@@ -178,11 +178,11 @@ def next_steps() -> None:
 def details(now: Current) -> None:
     """How the numbers came about."""
     st.markdown(
-        f"{frame.facts(now)}. AUC intervals: DeLong, 95 %. Accuracy and TPR intervals: Clopper–Pearson, 95 %. "
+        f"{experiments.facts(now)}. AUC intervals: DeLong, 95 %. Accuracy and TPR intervals: Clopper–Pearson, 95 %. "
         f"Test accuracy is measured on non-members, flipped labels included. {attacker(now)}"
     )
     times = {
-        title(key): (frame.read_stage(folder).get("seconds"), folder.name)
+        title(key): (experiments.read_stage(folder).get("seconds"), folder.name)
         for key, folder in now.folders.items()
         if now.has(key)
     }
@@ -194,7 +194,7 @@ def details(now: Current) -> None:
     st.code(now.config.model_dump_json(indent=1), language="json", height=240)
 
 
-now = frame.current()
+now = experiments.current()
 if now is None:
     empty()
 elif now.finished:
@@ -202,6 +202,6 @@ elif now.finished:
     next_steps()
     frame.folded("How these numbers came about", partial(details, now))
 else:
-    st.markdown(f"**{frame.title_of(now.config)}** · {frame.facts(now)}")
+    st.markdown(f"**{experiments.title_of(now.config)}** · {experiments.facts(now)}")
     frame.job_panel(now)
     so_far(now)

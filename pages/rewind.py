@@ -17,8 +17,8 @@ from core.figures import before_after, critical_counts, curves
 from core.figures import numbers as n
 from core.progress import Progress
 from core.store import read_json
-from pages import forms, frame, scope
-from pages.frame import Current
+from pages import experiments, forms, frame, scope
+from pages.experiments import Current
 from pages.once import once
 from pages.onion import onion
 
@@ -145,7 +145,7 @@ def with_group_norm(now: Current, defence: Any) -> None:
         "Start over with group norm",
         icon=":material/restart_alt:",
         help="A new experiment: the undefended model is trained with group norm too, so that both can be compared.",
-    ) and frame.start(experiment):
+    ) and experiments.start(experiment):
         st.rerun()
 
 
@@ -256,7 +256,7 @@ def details() -> None:
     )
 
 
-now = frame.need(frame.current(), "scores", "before")
+now = frame.need(experiments.current(), "scores", "before")
 layers = now.table("scores", "layers")
 defence = controls(now, layers)
 experiment = None
@@ -283,10 +283,12 @@ if experiment:
     elif mine and now.job is not None:
         st.subheader(button, anchor=False)
         frame.job_panel(now)
-    elif st.button(button, type="primary", icon=":material/history:") and frame.start(experiment):
+    elif st.button(button, type="primary", icon=":material/history:") and experiments.start(experiment):
         st.rerun()
     if not mine and now.finished and now.config.defence:
-        frame.folded(f"Result of the experiment shown so far: {frame.title_of(now.config)}", partial(outcome, now))
+        frame.folded(
+            f"Result of the experiment shown so far: {experiments.title_of(now.config)}", partial(outcome, now)
+        )
     frame.folded("What a rewind does", details)
 elif now.job is not None and now.job.active:
     frame.job_panel(now)

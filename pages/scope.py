@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import streamlit as st
 
 from core.figures import numbers as n
-from pages.frame import Current
+from pages.experiments import Current
 
 STEPS = tuple(
     r for power in (-4, -3, -2, -1) for d in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if (r := float(f"{d}e{power}")) <= 0.5

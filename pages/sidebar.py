@@ -7,7 +7,7 @@ import streamlit as st
 from core import jobs
 from core.config import BadInput
 from core.experiment import config_of, title
-from pages import frame
+from pages import experiments
 
 RECENT = 30
 
@@ -15,7 +15,7 @@ RECENT = 30
 def show() -> None:
     """The picker of recent experiments and a live line for a run under way."""
     with st.sidebar:
-        listed = jobs.listing(frame.open_store())
+        listed = jobs.listing(experiments.open_store())
         now = st.query_params.get("experiment") or st.session_state.get("experiment")
         names = _recent(listed, now)
         if not names:
@@ -26,7 +26,7 @@ def show() -> None:
         keys = list(names)
         chosen = st.selectbox("Experiment", keys, index=keys.index(now), format_func=names.get)
         if chosen != now:
-            frame.show(chosen)
+            experiments.show(chosen)
             st.rerun()
         st.caption(f"`{now}`: the link in the address bar shows this experiment.")
         if any(job.active for job in listed):
@@ -36,7 +36,7 @@ def show() -> None:
 @st.fragment(run_every=2.0)
 def _running() -> None:
     """What is under way, whichever experiment is shown."""
-    for job in jobs.listing(frame.open_store()):
+    for job in jobs.listing(experiments.open_store()):
         if job.active:
             under_way = next((s for s in job.stages if s.state == "running"), None)
             done = sum(s.state in ("done", "reused") for s in job.stages)
@@ -47,10 +47,10 @@ def _running() -> None:
 
 def _recent(listed: list[jobs.JobStatus], now: str | None) -> dict[str, str]:
     """Hash → label of the newest experiments, running and finished; the current one first where it is older."""
-    store = frame.open_store()
+    store = experiments.open_store()
     labels = _labels(str(store.root))
     names = {}
-    keys = frame.known(store, listed)[:RECENT]
+    keys = experiments.known(store, listed)[:RECENT]
     for key in [*([now] if now and now not in keys else []), *keys]:
         if key not in labels:
             try:
@@ -59,7 +59,7 @@ def _recent(listed: list[jobs.JobStatus], now: str | None) -> dict[str, str]:
                 continue
             if config is None:
                 continue
-            labels[key] = f"{frame.title_of(config)} · {key[:6]}"
+            labels[key] = f"{experiments.title_of(config)} · {key[:6]}"
         names[key] = labels[key]
     return names
 

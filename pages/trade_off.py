@@ -16,7 +16,7 @@ from core.figures.roc import FEW
 from core.metrics import common_accuracy
 from core.sweep import Sweep, points
 from core.sweep_list import sweeps
-from pages import frame, trade_off_new
+from pages import experiments, frame, trade_off_new
 from pages import trade_off_panels as panels
 from pages import trade_off_words as words
 from pages.attack_measures import NAME
@@ -72,7 +72,9 @@ def table_below(key: str, sweep: Sweep, table: pd.DataFrame, means: pd.DataFrame
     with right:
         shown = chosen == now
         st.button(
-            "On all pages" if shown else "Show it on all pages", on_click=partial(frame.show, chosen), disabled=shown
+            "On all pages" if shown else "Show it on all pages",
+            on_click=partial(experiments.show, chosen),
+            disabled=shown,
         )
     st.download_button(
         "All models as CSV",
@@ -123,10 +125,10 @@ def page(key: str, sweep: Sweep) -> None:
     if not done:
         st.info("No experiment is finished yet. The first ones appear here as soon as they are.")
         return
-    ran = list(summary(frame.open_store(), done[0])["before"]["attacks"])
+    ran = list(summary(experiments.open_store(), done[0])["before"]["attacks"])
     left, right = st.columns([1, 2])
     attack = left.selectbox("Attack", ran, format_func=lambda name: ATTACKS[name.split(":")[0]].title) if ran else ""
-    table = table_of(str(frame.open_store().root), key, attack, done, sweep)
+    table = table_of(str(experiments.open_store().root), key, attack, done, sweep)
     risks = [risk for risk in RISKS if risk in table and table[risk].notna().any()]
     if not risks:
         frame.without_attack()
@@ -177,8 +179,8 @@ frame.header(
     "Trade-off",
     "Which defence, how strong, at what price? Test accuracy against the success of an attack, over many experiments.",
 )
-now = frame.current()
-known = dict(sweeps(frame.open_store()))
+now = experiments.current()
+known = dict(sweeps(experiments.open_store()))
 top = st.container()
 trade_off_new.draw(now.config if now else parse({}), open=not known)  # what it starts is what the choice above shows
 with top:

@@ -18,7 +18,7 @@ from core.sweep import Sweep, parse_sweep, points, values_of
 from core.sweep_cost import sweep_estimate
 from core.sweep_list import remember
 from core.sweep_run import submit
-from pages import frame
+from pages import experiments
 from pages.trade_off_state import finished
 
 OWN = "own"
@@ -28,7 +28,7 @@ EXAMPLE = "defence.fraction = 0.01, 0.05, 0.2\ndefence.mode = A2, A3"
 def draw(base: Experiment, *, open: bool) -> None:
     """The form in an expander; a sweep that is started becomes the one shown."""
     with st.expander("New comparison", icon=":material/add_chart:", expanded=open):
-        st.caption(f"Variations of the current experiment, {frame.title_of(base)}.")
+        st.caption(f"Variations of the current experiment, {experiments.title_of(base)}.")
         left, right = st.columns([3, 1])
         with left:
             what = st.selectbox("What to compare", [*PRESETS, OWN], format_func=_title, key="sweep-what")
@@ -92,13 +92,13 @@ def _title(what: str) -> str:
 def _cost(key: str, stored: int, _sweep: Sweep) -> Estimate:
     """The estimate, made again only when there is more in the store: for hundreds of points it takes a second."""
     del key, stored
-    return sweep_estimate([point.experiment for point in points(_sweep)], frame.open_store())
+    return sweep_estimate([point.experiment for point in points(_sweep)], experiments.open_store())
 
 
 def _start(sweep: Sweep) -> None:
     """How many points, how long, and the button."""
     points(sweep)  # a point that cannot be is said before anything else
-    store = frame.open_store()
+    store = experiments.open_store()
     whole = len(finished(sweep.hash, sweep)) == sweep.size
     several = f": {n.count(sweep.size // sweep.seeds)} points, {sweep.seeds} seeds each" if sweep.seeds > 1 else ""
     told = f"**{n.count(sweep.size)} experiment{'s' * (sweep.size > 1)}**{several}"

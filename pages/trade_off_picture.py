@@ -13,7 +13,7 @@ from core.figures import trade_off
 from core.figures.layout import CONFIG, caption_of
 from core.figures.methods import ACCURACY, METHODS
 from core.metrics import over_seeds, pareto_front
-from pages import frame
+from pages import experiments
 from pages import trade_off_words as words
 from pages.once import once
 
@@ -74,7 +74,7 @@ def clicked(widget: str) -> None:
     """Make the experiment of the clicked mark the current one."""
     key = picked(st.session_state[widget])
     if key:
-        frame.show(key)
+        experiments.show(key)
         st.toast(f"All pages show experiment {key} now.")
 
 

@@ -13,7 +13,7 @@ from core.figures.methods import ACCURACY, RISKS
 from core.sweep import Sweep, points
 from core.sweep_results import results
 from core.sweep_run import submit
-from pages import frame
+from pages import experiments
 
 
 @st.cache_data(max_entries=100, show_spinner=False)
@@ -27,20 +27,20 @@ def hashes(key: str, _sweep: Sweep) -> list[str]:
 def table_of(root: str, key: str, attack: str, done: tuple[str, ...], _sweep: Sweep) -> pd.DataFrame:
     """The finished points of a sweep; results never change, so it is read again only when more are done."""
     del root, key, done
-    table = results(frame.open_store(), _sweep, attack)
+    table = results(experiments.open_store(), _sweep, attack)
     measured = [name for name in table if name.startswith((ACCURACY, *RISKS))]
     return table.astype(dict.fromkeys(measured, float))
 
 
 def finished(key: str, sweep: Sweep) -> tuple[str, ...]:
     """Which of the sweep's experiments are in the store."""
-    root = frame.open_store().root
+    root = experiments.open_store().root
     return tuple(name for name in hashes(key, sweep) if (root / f"experiment-{name}" / "stage.json").is_file())
 
 
 def state(key: str, sweep: Sweep, done: tuple[str, ...]) -> None:
     """What the sweep's process is doing, live; the reason and a way on where it has stopped before the end."""
-    store = frame.open_store()
+    store = experiments.open_store()
     job = jobs.status(store, key)
     if job is not None and job.active:
         st.fragment(run_every=1.0)(_live)(key, sweep, done)
@@ -64,7 +64,7 @@ def state(key: str, sweep: Sweep, done: tuple[str, ...]) -> None:
 
 
 def _live(key: str, sweep: Sweep, done: tuple[str, ...]) -> None:
-    store = frame.open_store()
+    store = experiments.open_store()
     job = jobs.status(store, key)
     if job is None or not job.active or finished(key, sweep) != done:
         st.rerun(scope="app")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages import frame
+from pages import experiments
 
 KEPT = "uploads"
 
@@ -21,7 +21,7 @@ def uploaded(label: str, key: str, types: list[str], about: str) -> Path | None:
     widget = f"upload-{key}"
     given = st.file_uploader(label, type=types, key=widget, help=about, on_change=_changed, args=(key, widget))
     if given is not None and kept.get(key, ("",))[0] != given.file_id:
-        kept[key] = (given.file_id, str(frame.open_store().upload(given.getvalue(), given.name)))
+        kept[key] = (given.file_id, str(experiments.open_store().upload(given.getvalue(), given.name)))
     if key not in kept:
         return None
     path = Path(kept[key][1])
@@ -34,7 +34,7 @@ def uploaded(label: str, key: str, types: list[str], about: str) -> Path | None:
 
 def say(problem: object) -> None:
     """An error message in which uploaded files go by their name, not by where the store keeps them."""
-    folder = re.escape(str(frame.open_store().root / "uploads"))
+    folder = re.escape(str(experiments.open_store().root / "uploads"))
     st.error(re.sub(rf"{folder}/[0-9a-f]+/", "", str(problem)), icon=":material/error:")
 
 

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from core.experiment import Experiment
 from core.store import Store, write_json
 from pages import sidebar
-from pages.frame import Current, title_of
+from pages.experiments import Current, title_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -8,7 +8,7 @@ import pytest
 
 from core.experiment import Experiment, plan
 from core.store import Store, write_json
-from pages.frame import Current
+from pages.experiments import Current
 from tests.pages.conftest import said, unfold
 
 

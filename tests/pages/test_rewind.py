@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.experiment import config_of, parse, run
 from core.store import Store
-from pages import frame
+from pages import experiments
 from tests.conftest import ROOT, SMALL
 from tests.pages.conftest import said, unfold
 
@@ -24,10 +24,9 @@ def _box(page: AppTest, label: str):
 @pytest.fixture
 def started(monkeypatch):
     """Experiments that the page would start as jobs."""
-    from pages import frame
 
     found = []
-    monkeypatch.setattr(frame, "start", lambda experiment: found.append(experiment))
+    monkeypatch.setattr(experiments, "start", lambda experiment: found.append(experiment))
     return found
 
 
@@ -83,7 +82,7 @@ def test_dp_sgd_offers_a_way_past_batch_norm(started, monkeypatch, tmp_path) -> 
     for batch in (32, 128):
         page = AppTest.from_file(str(ROOT / "pages/main.py"), default_timeout=30)
         page.query_params["experiment"] = next(
-            key for key in frame.known(store) if config_of(store, key).train.batch_size == batch
+            key for key in experiments.known(store) if config_of(store, key).train.batch_size == batch
         )
         page.run().switch_page("rewind.py").run()
         next(group for group in page.get("button_group") if group.label == "What to do").set_value("scratch").run()
