@@ -19,10 +19,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from core.experiment import Experiment
-from core.presets import PRESETS
 from core.progress import Progress
 from core.store import Store
-from core.sweep_run import run_sweep
+from core.sweeps.presets import PRESETS
+from core.sweeps.run import run_sweep
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The tables of the README: ready-made sweeps (`core.presets`) around one recipe per data set, over several seeds.
+"""The tables of the README: ready-made sweeps (`core.sweeps.presets`), one recipe per data set, several seeds each.
 
     python benchmarks/sweeps.py demo ablation defences selection location rounds fraction lambda modes --seeds 5
     python benchmarks/sweeps.py location30 ablation defences selection --seeds 3 --data location30.parquet
@@ -28,12 +28,12 @@ from core.defence import CWRF
 from core.experiment import Experiment, parse
 from core.figures import numbers as n
 from core.metrics import mean_interval, paired_differences
-from core.presets import HOW, PRESETS
 from core.progress import TerminalProgress
 from core.report import sweep_text
 from core.store import Store
-from core.sweep_results import results
-from core.sweep_run import run_sweep
+from core.sweeps.presets import HOW, PRESETS
+from core.sweeps.results import results
+from core.sweeps.run import run_sweep
 
 SETTINGS = {
     "demo": {"defence": {"finetune": {"objective": {"kind": "relaxloss", "variant": "flatten-all", "alpha": 0.5}}}},

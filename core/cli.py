@@ -19,13 +19,13 @@ from core.experiment import Experiment, plan, run, summary
 from core.experiment import parse as validated
 from core.figures import numbers as n
 from core.jobs import in_words, run_job
-from core.presets import PRESETS, ready
 from core.progress import Cancelled, Progress, TerminalProgress
 from core.report import sweep_text, text
 from core.store import Store, read_json
-from core.sweep import Sweep, parse_sweep, points, values_of
-from core.sweep_results import bootstrapped, results
-from core.sweep_run import run_sweep
+from core.sweeps.presets import PRESETS, ready
+from core.sweeps.results import bootstrapped, results
+from core.sweeps.run import run_sweep
+from core.sweeps.sweep import Sweep, parse_sweep, points, values_of
 
 EXAMPLE = "python -m core run --data.members 400 --defence.fraction 0.01 --defence.finetune.objective.kind ce"
 SWEEP_EXAMPLE = "python -m core sweep --vary defence.fraction=0.01,0.03,0.1 --seeds 3"
@@ -193,7 +193,7 @@ def _before(experiments: list[Experiment], store: Store) -> None:
         plan(experiments[0])  # says which file is missing
         told += check(experiments[0])
     if sys.stderr.isatty():
-        from core.sweep_cost import sweep_estimate
+        from core.sweeps.cost import sweep_estimate
 
         cost = sweep_estimate(experiments, store)
         known = cost.seconds is not None and cost.parts

@@ -73,7 +73,7 @@ def sweep_text(rows: pd.DataFrame, write: str = "plain", bootstrapped: dict[tupl
     """One line per method and strength: mean over seeds with Student's t interval, or the interval of a single audit.
 
     write: "plain" columns, or "markdown" for the README. bootstrapped: another interval of the AUC by method and
-    strength, see `core.sweep_results.bootstrapped`. Guarantees of DP-SGD (ε and δ) have a column where there are some.
+    strength, see `core.sweeps.results.bootstrapped`. Guarantees of DP-SGD (ε and δ) have a column where there are some.
     """
     from core.figures import numbers as n
     from core.figures.methods import RISKS, guarantee

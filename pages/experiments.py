@@ -17,7 +17,7 @@ from core.defenses import CrossEntropy
 from core.experiment import Experiment, config_of, plan
 from core.figures.numbers import count, fraction
 from core.store import Store, read_json
-from core.sweep_list import in_sweeps
+from core.sweeps.listing import in_sweeps
 
 SHARED = ("fraction", "regions")
 """Choices that pages share about one experiment; another experiment starts with its own."""

@@ -14,8 +14,8 @@ from core.figures import numbers as n
 from core.figures.methods import RISKS
 from core.figures.roc import FEW
 from core.metrics import common_accuracy
-from core.sweep import Sweep, points
-from core.sweep_list import sweeps
+from core.sweeps.listing import sweeps
+from core.sweeps.sweep import Sweep, points
 from pages import experiments, frame, trade_off_new
 from pages import trade_off_panels as panels
 from pages import trade_off_words as words

@@ -13,11 +13,11 @@ from core.estimate import Estimate
 from core.experiment import Experiment
 from core.figures import numbers as n
 from core.machine import workers
-from core.presets import PRESETS, ready
-from core.sweep import Sweep, parse_sweep, points, values_of
-from core.sweep_cost import sweep_estimate
-from core.sweep_list import remember
-from core.sweep_run import submit
+from core.sweeps.cost import sweep_estimate
+from core.sweeps.listing import remember
+from core.sweeps.presets import PRESETS, ready
+from core.sweeps.run import submit
+from core.sweeps.sweep import Sweep, parse_sweep, points, values_of
 from pages import experiments
 from pages.trade_off_state import finished
 

@@ -10,9 +10,9 @@ import streamlit as st
 from core import jobs
 from core.figures import numbers as n
 from core.figures.methods import ACCURACY, RISKS
-from core.sweep import Sweep, points
-from core.sweep_results import results
-from core.sweep_run import submit
+from core.sweeps.results import results
+from core.sweeps.run import submit
+from core.sweeps.sweep import Sweep, points
 from pages import experiments
 
 

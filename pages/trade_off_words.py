@@ -12,8 +12,8 @@ from core.experiment import Experiment
 from core.figures import numbers as n
 from core.figures.methods import ACCURACY, RISKS, delta, guarantee
 from core.metrics import Box, matched, volumes
-from core.presets import PRESETS
-from core.sweep import Sweep
+from core.sweeps.presets import PRESETS
+from core.sweeps.sweep import Sweep
 
 AT_MOST = 0.02
 """Loss of test accuracy that the first sentence allows: two points."""

@@ -11,8 +11,8 @@ from types import ModuleType
 
 import pytest
 
-from core.presets import PRESETS
 from core.report import tpr
+from core.sweeps.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = [path.name for path in sorted((ROOT / "benchmarks").glob("*.py")) if "ArgumentParser" in path.read_text()]

@@ -16,11 +16,11 @@ from streamlit.testing.v1 import AppTest
 from core.config import BadInput
 from core.experiment import run
 from core.metrics import Box, over_seeds, pareto_front
-from core.presets import PRESETS
 from core.store import Store
-from core.sweep import MOST, Sweep, parse_sweep, points
-from core.sweep_cost import sweep_estimate
-from core.sweep_list import remember
+from core.sweeps.cost import sweep_estimate
+from core.sweeps.listing import remember
+from core.sweeps.presets import PRESETS
+from core.sweeps.sweep import MOST, Sweep, parse_sweep, points
 from pages import trade_off_new
 from pages import trade_off_words as words
 from pages.trade_off_picture import picked, prepared

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from core.config import BadInput, explain
 from core.defence import CWRF, FineTuning, FromScratch, nothing, objective_of
 from core.experiment import Experiment
-from core.sweep import Label, Sweep, SweepPoint
+from core.sweeps.sweep import Label, Sweep, SweepPoint
 
 
 class Rival(NamedTuple):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.store import Store, digest, read_json
-from core.sweep import Point, Sweep, points
+from core.sweeps.sweep import Point, Sweep, points
 
 if TYPE_CHECKING:
     from core.metrics import Interval

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from core.experiment import Experiment
 from core.store import Store, read_json, write_json
-from core.sweep import Sweep, points
+from core.sweeps.sweep import Sweep, points
 
 
 def finished(store: Store, experiment: Experiment) -> bool:

@@ -15,14 +15,14 @@ from core.cli import main
 from core.config import BadInput
 from core.defence import objective_of
 from core.experiment import Experiment, parse, plan
-from core.presets import FRACTIONS, PRESETS
 from core.progress import Cancelled, Progress
 from core.report import sweep_text
 from core.store import Store
-from core.sweep import MOST, Sweep, parse_sweep, points, values_of
-from core.sweep_list import finished, in_sweeps, remember, sweeps
-from core.sweep_results import results
-from core.sweep_run import run_sweep, submit
+from core.sweeps.listing import finished, in_sweeps, remember, sweeps
+from core.sweeps.presets import FRACTIONS, PRESETS
+from core.sweeps.results import results
+from core.sweeps.run import run_sweep, submit
+from core.sweeps.sweep import MOST, Sweep, parse_sweep, points, values_of
 from tests.conftest import TINY as BASE
 
 GRID = {"base": BASE, "vary": {"defence.fraction": [0.01, 0.1, 0.3], "defence.mode": ["A2", "A3"]}}
@@ -209,7 +209,7 @@ def test_the_sweep_over_r_has_twelve_points():
 
 
 def test_a_worker_that_does_not_see_the_store_says_so(tmp_path):
-    from core.sweep_run import _compute
+    from core.sweeps.run import _compute
 
     assert "file system that all of them share" in _compute(str(tmp_path / "elsewhere"), {}, "experiment")
 

@@ -15,8 +15,8 @@ from core.experiment import Experiment, parse, plan
 from core.machine import workers
 from core.progress import Progress, Row
 from core.store import Stage, Store
-from core.sweep import Point, Sweep, points
-from core.sweep_list import finished, remember
+from core.sweeps.listing import finished, remember
+from core.sweeps.sweep import Point, Sweep, points
 
 
 def submit(store: Store, sweep: Sweep) -> str:
