@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core.figures.layout import color_bar, empty, finish, percent_decades, row_height, short_all
-from core.figures.numbers import fraction, weights
+from core.figures.numbers import GAP, fraction, weights
 from core.figures.palette import INFERNO
 
 
@@ -28,7 +28,7 @@ def critical_share(table: pd.DataFrame) -> go.Figure:
     low = float(positive.min()) if positive.size else 1e-3
     high = float(positive.max()) if positive.size else 1.0
     ticks, labels = percent_decades(10 ** np.floor(np.log10(low)), 1.0)
-    text = [[fraction(float(s)).removesuffix(" %") for s in row] for row in share]
+    text = [[fraction(float(s)).removesuffix(f"{GAP}%") for s in row] for row in share]
     hover = [
         f"{name}<br>{row['type']}, {weights(row['count'])} weights"
         for name, row in zip(layers, about.to_dict("records"), strict=True)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 MISSING = "–"
 MINUS = "−"
+GAP = "\u00a0"
+"""Between a number's thousands, and before its %: a line must not break there."""
 
 
 def _missing(value: float | None) -> bool:
@@ -29,7 +31,7 @@ def accuracy(value: float | None, low: float | None = None, high: float | None =
     """A fraction as per cent: 0.832 → "83.2 %", with an interval "83.2 % [79.7, 86.2]"."""
     if value is None or _missing(value):
         return MISSING
-    text = f"{_signed(f'{100 * value:.1f}')} %"
+    text = f"{_signed(f'{100 * value:.1f}')}{GAP}%"
     if low is None or high is None or _missing(low) or _missing(high):
         return text
     return f"{text} [{100 * low:.1f}, {100 * high:.1f}]"
@@ -53,7 +55,7 @@ def count(part: int | None, whole: int | None = None) -> str:
     """A count of a total: "3 / 500"; thousands are set apart."""
     if part is None:
         return MISSING
-    return f"{part:,}".replace(",", " ") + ("" if whole is None else f" / {whole:,}".replace(",", " "))
+    return f"{part:,}".replace(",", GAP) + ("" if whole is None else f" / {whole:,}".replace(",", GAP))
 
 
 def p_value(value: float | None) -> str:
@@ -68,7 +70,7 @@ def fraction(value: float | None) -> str:
     if value is None or _missing(value):
         return MISSING
     percent = float(f"{100 * value:.2g}")
-    return f"{_signed(f'{percent:.10f}'.rstrip('0').rstrip('.'))} %"
+    return f"{_signed(f'{percent:.10f}'.rstrip('0').rstrip('.'))}{GAP}%"
 
 
 def points(value: float | None) -> str:

@@ -136,7 +136,9 @@ def test_a_point_has_both_intervals_and_knows_its_experiment() -> None:
     assert (list(line.x), list(line.y)) == ([0.62, 0.58, 0.53], [0.85, 0.86, 0.60])
     assert [key for (key,) in line.customdata] == ["hash0", "hash1", "hash2"]
     assert line.error_x.array == pytest.approx([0.01] * 3) and line.error_y.arrayminus == pytest.approx([0.02] * 3)
-    assert line.text[1].startswith("CWRF, r = 0.1<br>test accuracy 86.0 % [84.0, 88.0]<br>attack AUC .580 [.570, .590]")
+    assert line.text[1].startswith(
+        "CWRF, r = 0.1<br>test accuracy 86.0\u00a0% [84.0, 88.0]<br>attack AUC .580 [.570, .590]"
+    )
     assert line.unselected.marker.opacity == 1  # a click must not fade the rest
     assert named(fig, "before").marker.color == BEFORE.color
     assert " 2 of 4 points lie on the grey front." in figures.caption_of(fig)
@@ -185,18 +187,21 @@ def test_sensitivity_draws_bands_and_leaves_out_what_has_no_strength() -> None:
     assert list(lines[0].y) == [0.85, 0.86, 0.60] and list(lines[1].y) == [0.62, 0.58, 0.53]
     bands = [trace for trace in fig.data if trace.fill == "toself"]
     assert list(bands[1].y) == pytest.approx([0.63, 0.59, 0.54, 0.52, 0.57, 0.61])
-    assert fig.layout.xaxis.type == "log" and list(fig.layout.xaxis2.ticktext) == ["1 %", "10 %"]
+    assert fig.layout.xaxis.type == "log" and list(fig.layout.xaxis2.ticktext) == ["1\u00a0%", "10\u00a0%"]
     assert [shape.y0 for shape in fig.layout.shapes] == [0.84, 0.64]
-    assert "between 60.0 % and 86.0 %, attack AUC between .530 and .620" in figures.caption_of(fig)
+    assert "between 60.0\u00a0% and 86.0\u00a0%, attack AUC between .530 and .620" in figures.caption_of(fig)
 
 
 def test_matrix_writes_accuracy_over_risk_and_leaves_holes() -> None:
     fig = figures.mode_matrix(CELLS, rows="mode", columns="objective")
     (heat,) = fig.data
-    assert np.asarray(heat.text).tolist() == [["11.0 %<br>.510", ""], ["84.0 %<br>.600", "85.0 %<br>.580"]]
+    assert np.asarray(heat.text).tolist() == [
+        ["11.0\u00a0%<br>.510", ""],
+        ["84.0\u00a0%<br>.600", "85.0\u00a0%<br>.580"],
+    ]
     assert np.isnan(np.asarray(heat.z, float)[0, 1])
     assert list(fig.layout.yaxis.ticktext) == ["A1", "A3"]
-    assert "The lowest: A1, ce, .510 at an accuracy of 11.0 %." in figures.caption_of(fig)
+    assert "The lowest: A1, ce, .510 at an accuracy of 11.0\u00a0%." in figures.caption_of(fig)
 
 
 def test_against_draws_paired_differences_and_says_which_are_settled() -> None:
@@ -225,7 +230,7 @@ def test_overlap_reads_the_smallest_fraction() -> None:
     fig = figures.overlap_curve(OVERLAP, control="second scoring")
     assert [trace.name for trace in fig.data] == ["after the rewind", "second scoring", "by chance"]
     assert list(named(fig, "by chance").y) == pytest.approx(list(named(fig, "by chance").x))
-    assert "of the top 0.1 %, 0.4 % stayed" in figures.caption_of(fig)  # .001 ** .8 = .00398
+    assert "of the top 0.1\u00a0%, 0.4\u00a0% stayed" in figures.caption_of(fig)  # .001 ** .8 = .00398
 
 
 @pytest.mark.parametrize("risk", ["auc", "tpr_01", "tpr_001", "epsilon"])

@@ -110,7 +110,7 @@ def test_score_histogram_colours_only_what_lies_right_of_the_threshold() -> None
     tail = fig.data[1]
     assert min(tail.x) == -1.5 and max(tail.x) == 0
     assert max(tail.y) == 9
-    assert "1 %" in figures.caption_of(fig)
+    assert "1\u00a0%" in figures.caption_of(fig)
     assert len(figures.score_histogram(counts, None).data) == 1
     assert len(figures.score_histogram(counts, 5.0).data) == 1  # nothing is critical
 
@@ -120,12 +120,12 @@ def test_heatmap_reads_shares_and_keeps_the_forward_order() -> None:
         {"layer": ["z", "z", "a", "a"], "type": "conv", "count": 10, "r": [0.1, 0.01] * 2, "share": [0.5, 0.1, 0, 0.02]}
     )
     (heat,) = figures.critical_share(table).data
-    assert list(heat.x) == ["1 %", "10 %"]
+    assert list(heat.x) == ["1\u00a0%", "10\u00a0%"]
     assert np.asarray(heat.text).tolist() == [["10", "50"], ["2", "0"]]
     assert np.asarray(heat.z, float)[0] == pytest.approx([-1, math.log10(0.5)])
     fig = figures.critical_share(table)
     assert list(fig.layout.yaxis.ticktext) == ["z", "a"] and fig.layout.yaxis.autorange == "reversed"
-    assert "z has most, 50 %" in figures.caption_of(fig)
+    assert "z has most, 50\u00a0%" in figures.caption_of(fig)
 
 
 def test_density_is_not_transposed() -> None:
@@ -140,7 +140,7 @@ def test_density_is_not_transposed() -> None:
 def test_concentration_says_what_the_chosen_fraction_holds() -> None:
     curve = pd.DataFrame({"fraction": [0, 0.01, 0.1, 1], "share": [0, 0.25, 0.6, 1], "score": "vulnerability"})
     fig = figures.concentration(curve, 0.01)
-    assert figures.caption_of(fig) == "The top 1 % of weights hold 25 % of vulnerability."
+    assert figures.caption_of(fig) == "The top 1\u00a0% of weights hold 25\u00a0% of vulnerability."
     assert fig.layout.shapes[0].x0 == 0.01
 
 
@@ -151,7 +151,7 @@ def test_counts_per_layer() -> None:
     fig = figures.critical_counts(table)
     assert list(fig.data[0].x) == [0.5, 0.05]
     assert list(fig.data[0].text) == ["50 of 100", "100 of 2.0 k"]
-    assert figures.caption_of(fig).startswith("150 of 2.1 k weights (7.1 %)")
+    assert figures.caption_of(fig).startswith("150 of 2.1 k weights (7.1\u00a0%)")
 
 
 def test_weight_image_thins_large_layers_and_marks_the_right_places() -> None:

@@ -64,7 +64,7 @@ def test_further_measures_have_their_interval_and_count(finished, finished_store
     attacks = pd.read_parquet(store.path(plan(experiment)["before"]) / "attacks.parquet").set_index(["attack", "group"])
     row, shown = attacks.loc[("loss", "all")], cells.loc["Loss threshold"]
     assert shown["balanced accuracy before"].startswith(
-        f"{100 * row['balanced']:.1f} % [{100 * row['balanced_low']:.1f}"
+        f"{100 * row['balanced']:.1f}\u00a0% [{100 * row['balanced_low']:.1f}"
     )
     assert shown["judged on"] == "60 + 50" and shown["threshold from"] == "the other half of the records"
     assert shown["empirical ε before"].startswith("≥ ") and " / 60 against " in shown["empirical ε before"]
@@ -126,7 +126,7 @@ def test_the_verdict_follows_the_interval(low, high, verdict):
     table = rows(difference=(low + high) / 2, low=low, high=high, p_value=0.04)
     told = words.findings(table, "loss", ["before", "after"])
     assert verdict in told[0]
-    assert any("1 % FPR leaves room for only 4 false positives (1 000" in sentence for sentence in told)
+    assert any("1 % FPR leaves room for only 4 false positives (1\u00a0000" in sentence for sentence in told)
 
 
 def test_an_attack_that_was_run_on_the_defended_model_only():

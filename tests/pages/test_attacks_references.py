@@ -162,7 +162,7 @@ def test_the_calibrated_score_of_rmia_is_shown_with_its_gamma(audited, monkeypat
         for side in ("after", "before")
     )
     record = rows["record"].iloc[0]
-    shares = " → ".join(f"{100 * side[record]:.1f} %" for side in (before, after))
+    shares = " → ".join(f"{100 * side[record]:.1f}\u00a0%" for side in (before, after))
     assert rows["calibrated"].iloc[0] == shares and f"calibrated {shares}" in said(app)
 
 

@@ -139,7 +139,7 @@ def test_without_initial_weights_it_says_what_rewinding_means(page: AppTest, fil
     assert "fresh random initialisation" in texts(page)
     assert field(page, "number_input", "load", "initial_seed").value == 0
     upload(page, rows=files["rows"])
-    assert "120 members and 1 677 other records" in texts(page)
+    assert "120 members and 1\u00a0677 other records" in texts(page)
     assert "Upload the trained weights to go on" in texts(page)
     upload(page, initial=files["initial"])
     assert "fresh random initialisation" not in texts(page)

@@ -59,14 +59,15 @@ TABLE = models(
 
 def test_findings_by_hand():
     text = told(TABLE, BEFORE)
-    assert "**CWRF** (r = 1 %) has the lowest attack AUC: .600 [.590, .610] at an accuracy of 83.0 % [82.0" in text
-    assert "(undefended: .640 [.630, .650] at 84.0 % [83.0, 85.0])." in text
+    assert "**CWRF** (r = 1\u00a0%) has the lowest attack AUC: .600 [.590, .610] at an accuracy of 83.0\u00a0%" in text
+    assert "(undefended: .640 [.630, .650] at 84.0\u00a0% [83.0, 85.0])." in text
     assert "CWRF (2 of 2 points). Beaten everywhere: RelaxLoss and early." in text
     # CWRF: .83 · .8 + .78 · .1 = .742; RelaxLoss: .82 · .78 + .76 · .06 = .685; early: .7 · .68 = .476
     assert "attack AUC .500–1.000; more is better): CWRF .742; RelaxLoss .685; early .476. With one seed" in text
     # CWRF: .8 is two fifths of the way from .78 to .83; RelaxLoss: two thirds from .76 to .82
     assert (
-        "**At the same test accuracy, 80.0 %**, attack AUC is: CWRF .570; RelaxLoss .600. Not reached by early" in text
+        "**At the same test accuracy, 80.0\u00a0%**, attack AUC is: CWRF .570; RelaxLoss .600. Not reached by early"
+        in text
     )
     assert "early (less accurate throughout)" in text
     assert "**One seed**" in text
@@ -112,7 +113,7 @@ def test_boxes_and_axes():
     assert words.axis_of(Sweep(vary={"defence.mode": ("A1", "A3"), "train.lr": (0.1, 0.2)})) == "train.lr"
     assert words.axis_of(Sweep(vary={"train.augment": (True, False)})) == ""
     assert words.axis_of(Sweep(name=PRESETS["fraction"].title)) == "fraction r"
-    assert words.label(0.05, "fraction r") == "r = 5 %" and words.label(0.1, "train.lr") == "lr = 0.1"
+    assert words.label(0.05, "fraction r") == "r = 5\u00a0%" and words.label(0.1, "train.lr") == "lr = 0.1"
     assert words.label(float("nan"), "fraction r") == ""
 
 
@@ -190,7 +191,7 @@ def test_a_sweep_that_is_not_whole(opened, swept):
     table = app.dataframe[0].value
     names = list(dict.fromkeys(point.label["method"] for point in points(swept[1])))
     assert table["method"].tolist() == [names[0]] * 3 + [names[1]] * 2
-    assert table["strength"].tolist()[:3] == ["r = 5 %", "r = 10 %", "r = 40 %"]
+    assert table["strength"].tolist()[:3] == ["r = 5\u00a0%", "r = 10\u00a0%", "r = 40\u00a0%"]
     assert len(app.get("plotly_chart")) == 3  # trade-off, along r, against one method
     assert "What fraction r does" in [head.value for head in app.subheader]
 
@@ -243,7 +244,7 @@ def test_every_measure_in_the_table_is_a_mean_over_seeds():
     table = table.assign(tpr_01=[0.1, 0.3, 0.1], tpr_01_low=0.0, tpr_01_high=1.0)
     _, means, before = prepared(table, "fraction r", "auc", ["auc", "tpr_01"])
     (row,) = words.cells(means, ["auc", "tpr_01"]).to_dict("records")
-    assert row["TPR at 1 % FPR"].startswith("20.0 %") and row["strength"] == "r = 10 %"
+    assert row["TPR at 1 % FPR"].startswith("20.0\u00a0%") and row["strength"] == "r = 10\u00a0%"
     assert list(before["method"]) == ["before"]
     assert "strength" not in words.cells(means.assign(label=""), ["auc"])
 
