@@ -27,20 +27,18 @@ def text(summary: dict[str, Any]) -> str:
             guarantees.append(f"DP-SGD, {when}: {shown(side['privacy'])}; it covers the {side['privacy']['covers']}")
     pearson = ", ".join(f"{kind} {n.correlation(value)}" for kind, value in weights["pearson"].items())
     rows: list[tuple[str, ...]] = [("", "before", "after", "after − before")]
-    for name, words in (("train", "accuracy on members"), ("test", "accuracy on non-members")):
-        cells = [
-            n.accuracy(*(side[f"{name}_accuracy{end}"] for end in ("", "_low", "_high"))) if side else n.MISSING
-            for side in (before, after)
-        ]
-        change = n.points(after[f"{name}_accuracy"] - before[f"{name}_accuracy"]) if after else ""
-        rows.append((words, *cells, change))
-    if "test_calibration_error" in before:  # not in summaries of earlier versions
-        name = "test_calibration_error"
-        cells = [
-            n.accuracy(*(side[f"{name}{end}"] for end in ("", "_low", "_high"))) if side else n.MISSING
-            for side in (before, after)
-        ]
-        rows.append(("calibration error on non-members", *cells, n.points(after[name] - before[name]) if after else ""))
+    measures = {
+        "train_accuracy": "accuracy on members",
+        "test_accuracy": "accuracy on non-members",
+        "test_calibration_error": "calibration error on non-members",
+    }
+    sides = [side for side in (before, after) if side]
+    for name, words in measures.items():
+        if any(name not in side for side in sides):  # summaries of earlier versions have no calibration error
+            continue
+        cells = [n.accuracy(*(side[f"{name}{end}"] for end in ("", "_low", "_high"))) for side in sides]
+        change = n.points(after[name] - before[name]) if after else ""
+        rows.append((words, *cells, *([] if after else [n.MISSING]), change))
     ran = [side["attacks"] if side else {} for side in (before, after)]
     for attack in dict.fromkeys([*ran[0], *ran[1]]):  # non-adaptive ones are there only after it
         pair = [found.get(attack) for found in ran]
@@ -84,8 +82,8 @@ def sweep_text(rows: pd.DataFrame, write: str = "plain", bootstrapped: dict[tupl
         "AUC": ("auc", n.auc),
         "TPR at 1 % FPR": ("tpr_01", n.accuracy),
     }
-    if "calibration" in rows and rows["calibration"].notna().any():
-        numbers["calibration error"] = ("calibration", n.accuracy)
+    if "test_calibration_error" in rows and rows["test_calibration_error"].notna().any():
+        numbers["calibration error"] = ("test_calibration_error", n.accuracy)
     private = "dp_epsilon" in rows and rows["dp_epsilon"].notna().any()
     extra = [RISKS["dp_epsilon"].title] * bool(private)
     extra += ["AUC, bootstrap over models and records"] * (bootstrapped is not None)
@@ -106,7 +104,8 @@ def sweep_text(rows: pd.DataFrame, write: str = "plain", bootstrapped: dict[tupl
         shown = "" if strength != strength else f"{strength:g}"
         table.append((str(method), shown, str(len(part)), *cells))
     if write == "markdown":
-        return "\n".join(f"| {' | '.join(row)} |" for row in [table[0], ("---",) * len(table[0]), *table[1:]])
+        lines = [f"| {' | '.join(row)} |" for row in [table[0], ("---",) * len(table[0]), *table[1:]]]
+        return "\n".join(lines).replace(n.GAP, " ")
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table

@@ -8,14 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from core.figures import numbers as n
+from pages import frame
 from pages.attack_words import known
 from pages.once import once
 
 SOURCES = {"references": "reference models", "other half": "the other half of the records"}
 """Where the threshold was chosen, as the audit calls it → in words."""
-
-NAME = st.column_config.TextColumn(pinned=True, width=205)
-"""A column of names that stays in place: on a phone a number is seen beside it."""
 
 
 def measures(at: tuple, scored: pd.DataFrame, sides: list[str]) -> None:
@@ -48,7 +46,7 @@ def measures(at: tuple, scored: pd.DataFrame, sides: list[str]) -> None:
 
 def rows_of_attacks(cells: pd.DataFrame) -> None:
     """A table with one row per attack and group."""
-    st.dataframe(cells, hide_index=True, height="content", column_config={"attack": NAME})
+    st.dataframe(cells, hide_index=True, height="content", column_config={"attack": frame.NAMES})
 
 
 def table(scored: pd.DataFrame, sides: list[str]) -> pd.DataFrame:

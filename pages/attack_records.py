@@ -1,9 +1,10 @@
-"""The records an attack is surest of, as pictures or rows: the lower part of the attacks page."""
+"""The records an attack is surest of, as pictures or rows: a part of the attacks page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,13 +37,17 @@ def exposed(now: Current, attack: str, sides: list[str]) -> None:
     """The records with the highest scores, as pictures or rows; `sides`: audits that ran the attack."""
     st.subheader("Most exposed records", anchor=False)
     records = now.table("before", "records")
+
+    def kept(name: str) -> dict[str, Any]:
+        return {"required": True, "key": f"exposed-{name}-{now.key}", "persist_state": "page"}
+
     with st.container(horizontal=True):
         groups = ["members", "canaries", "non-members"] if records["canary"].any() else ["members", "non-members"]
-        who = st.segmented_control("Who", groups, default="members", required=True)
+        who = st.segmented_control("Who", groups, default="members", **kept("who"))
         when = sides[0]
         if len(sides) == 2:
-            when = st.segmented_control("Ranked by the score", sides, default="before", required=True)
-        shown = st.segmented_control("Shown", [12, 24, 48], default=12, required=True)
+            when = st.segmented_control("Ranked by the score", sides, default="before", **kept("when"))
+        shown = st.segmented_control("Shown", [12, 24, 48], default=12, **kept("shown"))
     after = now.table("after", "records") if now.has("after") else None
     table = most_exposed(before=records, after=after, attack=attack, who=who, when=when)
     if table.empty:
@@ -60,7 +65,7 @@ def exposed(now: Current, attack: str, sides: list[str]) -> None:
     models = ["before"] if after is None else ["before", "after"]
     if about["kind"] == "image":
         gallery(now, top, classes, models)
-        frame.folded(f"The same {len(top)} as a table", lambda: in_rows(readable(top, classes, models)))
+        frame.folded("The same as a table", lambda: in_rows(readable(top, classes, models)))
     else:
         features = read_records(now.folders["data"], top["record"].to_numpy())[:, :FEATURES]
         names = [f"feature {i}" for i in range(features.shape[1])]

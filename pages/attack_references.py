@@ -73,6 +73,7 @@ def _audit(now: Current) -> AuditConfig | None:
         default=list(base.attacks),
         format_func=lambda name: ATTACKS[name].title,
         key=f"{key}-attacks",
+        persist_state="page",
         help="The first one is the headline of figures and tables.",
     )
     under_the_choice = st.container()

@@ -111,17 +111,17 @@ def curves(now: Current, chosen: dict[str, str], sides: list[str], non_members: 
     st.caption(caption_of(figure))
 
 
-def in_cells(scored: pd.DataFrame, sides: list[str]) -> dict[str, pd.DataFrame]:
-    """Name of a table → its cells in words."""
-    rates = {f"TPR at {fpr} FPR": words.tpr_table(scored, sides, prefix) for prefix, (fpr, _) in words.FPRS.items()}
-    return {"AUC": words.auc_table(scored, sides)} | rates
-
-
 def tables(now: Current, at: tuple, table: pd.DataFrame, sides: list[str]) -> None:
     """Every attack, all records and canaries as rows of their own; the same as CSV. at: what `table` was made from."""
     scored = table[ran(table)]
-    shown = once(("cells", *at), partial(in_cells, scored, sides))
-    frame.parts("numbers", {name: partial(rows_of_attacks, cells) for name, cells in shown.items()})
+    made = {"AUC": partial(words.auc_table, scored, sides)} | {
+        f"TPR at {fpr} FPR": partial(words.tpr_table, scored, sides, prefix) for prefix, (fpr, _) in words.FPRS.items()
+    }
+
+    def show(name: str) -> None:
+        rows_of_attacks(once(("cells", name, *at), made[name]))
+
+    frame.parts("numbers", {name: partial(show, name) for name in made}, linked=False)
     st.caption(
         "Brackets are 95 % intervals: DeLong for AUC, Clopper–Pearson for TPR. FP: false positives. Canaries are the "
         "mislabelled members against the mislabelled non-members. Adaptive: the attacker's reference models went "
@@ -152,7 +152,14 @@ def further(now: Current, table: pd.DataFrame) -> None:
 def one_attack(now: Current, everyone: pd.DataFrame, first: str, folders: tuple[str, str | None]) -> None:
     """Scores and most exposed records of one attack; `everyone` has one row per attack that was run."""
     names = list(everyone.index)
-    attack = st.selectbox("Attack", names, index=names.index(first), format_func=everyone["title"].get)
+    attack = st.selectbox(
+        "Attack",
+        names,
+        index=names.index(first),
+        format_func=everyone["title"].get,
+        key=f"one-attack-{now.key}-{first}",
+        persist_state="page",
+    )
     st.markdown(lesson(attack))
     binned = histograms(*folders, attack)
     sides = list(binned.counts)

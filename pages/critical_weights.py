@@ -76,13 +76,16 @@ def numbers(now: Current, critical: pd.DataFrame, r: float) -> None:
         st.info(f"{n.fraction(r)} of {n.count(total)} weights is less than one weight: nothing is critical at this r.")
 
 
-def distributions(now: Current, cuts: dict[str, float | None], critical: pd.DataFrame) -> None:
+def distributions(now: Current, critical: pd.DataFrame) -> None:
     """Main figure: both scores, layer by layer; of a deep network one region at a time."""
+    cuts = thresholds(now, critical)
     names = {name: name for name in critical["name"]}
     if len(names) > DEEP:
         regions = list(dict.fromkeys(critical["region"]))
         most = critical.groupby("region")["rewound"].sum().idxmax()
-        region = st.selectbox("Region", regions, index=regions.index(most), width=320)
+        region = st.selectbox(
+            "Region", regions, index=regions.index(most), width=320, key=f"region-{now.key}", persist_state="page"
+        )
         names = without_prefix(list(critical.loc[critical["region"] == region, "name"]))
     for column, score in zip(st.columns(2, gap="large"), ("vulnerability", "learnability"), strict=True):
         with column:
@@ -116,7 +119,9 @@ def where(now: Current, critical: pd.DataFrame, r: float) -> None:
         deep = len(critical) > DEEP
         frame.draw(once(("heatmap", *key), partial(heatmap, now, critical, r)), "heatmap", caption=not deep)
         if deep:
-            st.caption(f"Bright regions hold more than their part. The {len(critical)} layers are in the table below.")
+            st.caption(
+                f"Bright regions hold more than their part. The {len(critical)} layers are under *Numbers per layer*."
+            )
     with right:
         st.markdown("**How few weights hold how much**")
         frame.draw(once(("concentration", *key), partial(curves, now, r)), "concentration")
@@ -185,7 +190,7 @@ notice(critical, r)
 frame.parts(
     "weights",
     {
-        "Layer by layer": partial(distributions, now, thresholds(now, critical), critical),
+        "Layer by layer": partial(distributions, now, critical),
         "Where they sit": partial(where, now, critical, r),
         "Learning and leaking": partial(entanglement, now),
         "One layer": partial(one_layer, now, critical),

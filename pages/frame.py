@@ -32,6 +32,8 @@ ICONS = {
     "cancelled": ":material/cancel:",
     "interrupted": ":material/bolt:",
 }
+NAMES = st.column_config.TextColumn(pinned=True, width=205)
+"""A column of names that stays in place: on a phone a number is seen beside it."""
 
 
 def need(now: Current | None, *stages: str) -> Current:
@@ -131,13 +133,15 @@ def draw(figure: Figure, key: str, caption: bool = True) -> None:
 
 
 @st.fragment
-def parts(key: str, drawn: dict[str, Callable[[], None]]) -> None:
+def parts(key: str, drawn: dict[str, Callable[[], None]], *, linked: bool = True) -> None:
     """Parts of a page side by side, of which the open one alone is computed and drawn: the browser draws for most of
-    the time that a page takes. The open part is in the link.
+    the time that a page takes.
 
-    drawn: name of the part → what draws it.
+    drawn: name of the part → what draws it; its widgets need `persist_state` to keep what was chosen while another
+    part is open. linked: the open part is in the link, under `key`; not for parts within parts.
     """
-    for tab, draw_it in zip(st.tabs(list(drawn), key=key, bind="query-params"), drawn.values(), strict=True):
+    tabs = st.tabs(list(drawn), key=key, on_change="rerun", bind="query-params" if linked else None)
+    for tab, draw_it in zip(tabs, drawn.values(), strict=True):
         if tab.open:
             with tab:
                 draw_it()

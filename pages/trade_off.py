@@ -19,10 +19,9 @@ from core.sweeps.sweep import Sweep, points
 from pages import experiments, frame, trade_off_new
 from pages import trade_off_panels as panels
 from pages import trade_off_words as words
-from pages.attack_measures import NAME
 from pages.attack_words import FPRS
 from pages.trade_off_picture import in_colour, picture, prepared
-from pages.trade_off_state import finished, state, table_of
+from pages.trade_off_state import done_of, state, table_of
 
 
 def choose(known: dict[str, Sweep]) -> str | None:
@@ -56,7 +55,7 @@ def table_below(key: str, sweep: Sweep, table: pd.DataFrame, means: pd.DataFrame
         cells,
         hide_index=True,
         height=min(420, 38 + 35 * len(cells)),
-        column_config={"method": NAME},
+        column_config={"method": frame.NAMES},
     )
     names = {row["experiment"]: f"{row['method']} {row['label']}".strip() for row in means.to_dict("records")}
     now = st.session_state.get("experiment")
@@ -117,7 +116,7 @@ def page(key: str, sweep: Sweep) -> None:
     """One sweep, top to bottom."""
     try:
         every = points(sweep)
-        done = finished(key, sweep)
+        done = done_of(key, sweep)
     except BadInput as error:
         st.error(str(error))
         return

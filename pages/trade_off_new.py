@@ -19,7 +19,7 @@ from core.sweeps.presets import PRESETS, ready
 from core.sweeps.run import submit
 from core.sweeps.sweep import Sweep, parse_sweep, points, values_of
 from pages import experiments
-from pages.trade_off_state import finished
+from pages.trade_off_state import done_of
 
 OWN = "own"
 EXAMPLE = "defence.fraction = 0.01, 0.05, 0.2\ndefence.mode = A2, A3"
@@ -99,7 +99,7 @@ def _start(sweep: Sweep) -> None:
     """How many points, how long, and the button."""
     points(sweep)  # a point that cannot be is said before anything else
     store = experiments.open_store()
-    whole = len(finished(sweep.hash, sweep)) == sweep.size
+    whole = len(done_of(sweep.hash, sweep)) == sweep.size
     several = f": {n.count(sweep.size // sweep.seeds)} points, {sweep.seeds} seeds each" if sweep.seeds > 1 else ""
     told = f"**{n.count(sweep.size)} experiment{'s' * (sweep.size > 1)}**{several}"
     job = jobs.status(store, sweep.hash)

@@ -10,6 +10,7 @@ import streamlit as st
 from core import jobs
 from core.figures import numbers as n
 from core.figures.methods import ACCURACY, RISKS
+from core.sweeps.listing import finished
 from core.sweeps.results import results
 from core.sweeps.run import submit
 from core.sweeps.sweep import Sweep, points
@@ -32,10 +33,10 @@ def table_of(root: str, key: str, attack: str, done: tuple[str, ...], _sweep: Sw
     return table.astype(dict.fromkeys(measured, float))
 
 
-def finished(key: str, sweep: Sweep) -> tuple[str, ...]:
+def done_of(key: str, sweep: Sweep) -> tuple[str, ...]:
     """Which of the sweep's experiments are in the store."""
-    root = experiments.open_store().root
-    return tuple(name for name in hashes(key, sweep) if (root / f"experiment-{name}" / "stage.json").is_file())
+    store = experiments.open_store()
+    return tuple(name for name in hashes(key, sweep) if finished(store, name))
 
 
 def state(key: str, sweep: Sweep, done: tuple[str, ...]) -> None:
@@ -66,7 +67,7 @@ def state(key: str, sweep: Sweep, done: tuple[str, ...]) -> None:
 def _live(key: str, sweep: Sweep, done: tuple[str, ...]) -> None:
     store = experiments.open_store()
     job = jobs.status(store, key)
-    if job is None or not job.active or finished(key, sweep) != done:
+    if job is None or not job.active or done_of(key, sweep) != done:
         st.rerun(scope="app")
     under_way = next((stage for stage in job.stages if stage.state == "running"), None)
     told = f"{n.count(len(done))} of {n.count(sweep.size)} experiments finished"

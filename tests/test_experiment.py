@@ -167,7 +167,7 @@ def test_the_summary_keeps_the_contract(done):
     for side in (found["before"], found["after"]):
         assert {"train_accuracy", "test_accuracy", "train_loss", "test_loss", "attacks"} <= set(side)
         error, low, high = (side[f"test_calibration_error{end}"] for end in ("", "_low", "_high"))
-        assert 0 <= low <= high <= 1 and 0 < error < 1
+        assert 0 <= low <= error <= high <= 1 and error > 0
         assert 0 <= side["test_accuracy_low"] <= side["test_accuracy"] <= side["test_accuracy_high"] <= 1
         assert list(side["attacks"]) == ATTACKS
         for attack in side["attacks"].values():
@@ -363,7 +363,8 @@ def test_the_report_shows_before_and_after_with_intervals(done):
     lines = text(found).splitlines()
     assert lines[0] == f"experiment {found['experiment']}: digits, mlp, 610 weights, 61 rewound"
     assert "Pearson: linear " in lines[1]
-    assert any(line.startswith("accuracy on non-members") and line.count("[") == 2 for line in lines)
+    for measure in ("accuracy", "calibration error"):
+        assert any(line.startswith(f"{measure} on non-members") and line.count("[") == 2 for line in lines)
     assert any(line.startswith("AUC loss") and line.count("[") == 3 and "p " in line for line in lines)
 
 

@@ -94,7 +94,7 @@ def test_a_second_run_computes_nothing_and_a_lost_point_alone_is_made_again(swep
     shutil.rmtree(store.root / f"experiment-{lost.hash}")
     assert len(results(store, sweep)) == 6
     run_sweep(sweep, store, Progress())
-    assert finished(store, lost) and len(results(store, sweep)) == 7
+    assert finished(store, lost.hash) and len(results(store, sweep)) == 7
 
 
 def test_stopping_keeps_finished_points(tmp_path):
@@ -160,7 +160,7 @@ def test_one_impossible_point_does_not_stop_the_others(tmp_path):
     )
     with pytest.raises(BadInput, match=r"1 of 2 points failed.*unknown region 'roof'"):
         run_sweep(sweep, store, Progress())
-    assert [p.label.get("method") for p in points(sweep) if finished(store, p.experiment)] == ["fine"]
+    assert [p.label.get("method") for p in points(sweep) if finished(store, p.experiment.hash)] == ["fine"]
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_a_shared_stage_that_fails_does_not_stop_the_others(tmp_path):
     sweep = parse_sweep({"base": BASE, "points": [*varied, *kept]})
     with pytest.raises(BadInput, match=r"2 of 4 points failed.*not finite"):
         run_sweep(sweep, store, Progress())
-    assert [p.label["method"] for p in points(sweep) if finished(store, p.experiment)] == ["A1", "A3"]
+    assert [p.label["method"] for p in points(sweep) if finished(store, p.experiment.hash)] == ["A1", "A3"]
 
 
 def test_an_attack_that_some_points_lack_is_missing_there(swept):

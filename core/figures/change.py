@@ -34,8 +34,8 @@ def before_after(rows: pd.DataFrame, compact: bool = False) -> go.Figure:
     )
     finish(
         fig,
-        caption="Where the two whiskers overlap, only the paired test can tell after from before; each metric has its "
-        "own scale.",
+        caption="Where the two whiskers overlap, the picture cannot tell after from before (the paired test of the AUC "
+        "may); each metric has its own scale.",
         height=panel * len(labels) + (0 if compact else 20),
         legend=False,
     )

@@ -13,7 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from core.config import merge
-from core.figures.numbers import fraction, power_of_ten
+from core.figures.numbers import GAP, fraction, power_of_ten
 from core.figures.palette import CONTEXT, GRID
 
 CONFIG: dict[str, Any] = {
@@ -174,7 +174,7 @@ def percent_axis(fig: go.Figure, axis: str, low: float, high: float, *, most: in
     # as many decimals as tell the steps apart
     digits = max(0, -math.floor(math.log10(100 * step) + 1e-9)) + (step / size == 2.5 and 100 * size <= 1)
     update = fig.update_xaxes if axis == "x" else fig.update_yaxes
-    update(tickvals=values, ticktext=[f"{100 * value:.{digits}f} %" for value in values], **where)
+    update(tickvals=values, ticktext=[f"{100 * value:.{digits}f}{GAP}%" for value in values], **where)
 
 
 def percent_decades(low: float, high: float) -> tuple[list[float], list[str]]:

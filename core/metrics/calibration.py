@@ -18,8 +18,9 @@ def calibration_error(
     confidence [N]: highest posterior per record; correct [N] bool. Records are put into 15 bins of equal width by
     confidence; the mean over records of |accuracy − mean confidence| of their bin. Chance alone puts it above 0, the
     more so the fewer the records. The interval is the basic bootstrap, twice the value minus the quantiles of the
-    resamples, which takes that bias off again. It begins at 0 where answers that are right as often as the confidence
-    says would reach the value by chance (consistency resampling, Bröcker and Smith 2007).
+    resamples, which takes that bias off again, stretched to hold the value where the bias is large. It begins at 0
+    where answers that are right as often as the confidence says would reach the value by chance (consistency
+    resampling, Bröcker and Smith 2007).
     """
     confidence, correct = np.asarray(confidence, np.float64), np.asarray(correct, bool)
     if confidence.shape != correct.shape or not confidence.size:
@@ -38,4 +39,4 @@ def calibration_error(
         calibrated[index] = error(bins, (generator.random(size) < confidence) - confidence)
     high, low = 2 * value - np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     by_chance = value <= np.quantile(calibrated, level)
-    return Interval(value, 0.0 if by_chance else max(0.0, float(low)), max(0.0, float(high)))
+    return Interval(value, 0.0 if by_chance else min(value, max(0.0, float(low))), max(value, float(high)))

@@ -7,14 +7,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from core.experiment import Experiment
 from core.store import Store, read_json, write_json
 from core.sweeps.sweep import Sweep, points
 
 
-def finished(store: Store, experiment: Experiment) -> bool:
-    """Whether the experiment's summary is in the store."""
-    return (store.root / f"experiment-{experiment.hash}" / "stage.json").is_file()
+def finished(store: Store, key: str) -> bool:
+    """Whether the summary of the experiment of that hash is in the store."""
+    return (store.root / f"experiment-{key}" / "stage.json").is_file()
 
 
 def remember(store: Store, sweep: Sweep) -> None:
@@ -22,7 +21,7 @@ def remember(store: Store, sweep: Sweep) -> None:
     file = store.root / "sweeps" / f"{sweep.hash}.json"
     file.parent.mkdir(exist_ok=True)
     new = [point.experiment for point in points(sweep)]
-    hashes = read_json(file)["experiments"] if file.is_file() else [e.hash for e in new if not finished(store, e)]
+    hashes = read_json(file)["experiments"] if file.is_file() else [e.hash for e in new if not finished(store, e.hash)]
     write_json(file, {"sweep": sweep.model_dump(mode="json"), "experiments": hashes})
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.store import Store, digest, read_json
+from core.sweeps.listing import finished
 from core.sweeps.sweep import Point, Sweep, points
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
 
     attack: which one's results; empty: the first of the audit with a result. Columns: method, strength (nan: none),
     seed, the labels; with _low and _high test_accuracy, auc, tpr_01 and tpr_001 (TPR at 1 % and 0.1 % FPR) and epsilon
-    (empirical lower bound) and calibration (expected calibration error); train_accuracy, train_loss and test_loss
+    (empirical lower bound) and test_calibration_error; train_accuracy, train_loss and test_loss
     (nats); dp_epsilon and dp_delta (guarantee of DP-SGD, nan: none); experiment (hash), audit (folder), adaptive (what
     the attack's reference models know).
     """
@@ -28,9 +29,9 @@ def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
     plainly: dict[str, str] = {}
     for point in points(sweep):
         key = point.experiment.hash
-        folder = store.root / f"experiment-{key}"
-        if not (folder / "stage.json").is_file():
+        if not finished(store, key):
             continue
+        folder = store.root / f"experiment-{key}"
         summary, stages = read_json(folder / "summary.json"), read_json(folder / "stages.json")
         name = attack or next(iter(summary["before"]["attacks"]), point.experiment.audit.attacks[0])
         common = {"seed": point.seed, "experiment": key}
@@ -81,9 +82,11 @@ def _measured(store: Store, audit: str, side: dict[str, Any], attack: str) -> di
     table = pd.read_parquet(store.root / audit / "attacks.parquet")
     found = table[(table["attack"] == attack) & (table["group"] == "all")].to_dict("records")
     row = found[0] if found else {"adaptive": ""}  # not every point needs to have run it
-    out = {f"test_accuracy{end}": side[f"test_accuracy{end}"] for end in ("", "_low", "_high")}
-    # not in summaries of earlier versions
-    out |= {f"calibration{end}": side.get(f"test_calibration_error{end}", math.nan) for end in ("", "_low", "_high")}
+    out = {  # summaries of earlier versions have no calibration error
+        f"{name}{end}": side.get(f"{name}{end}", math.nan)
+        for name in ("test_accuracy", "test_calibration_error")
+        for end in ("", "_low", "_high")
+    }
     out |= {"train_accuracy": side["train_accuracy"], "train_loss": side["train_loss"], "test_loss": side["test_loss"]}
     for name in ("auc", "tpr_01", "tpr_001", "epsilon"):
         out |= {f"{name}{end}": row.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")}

@@ -35,7 +35,7 @@ def run_sweep(sweep: Sweep, store: Store, progress: Progress) -> None:
     remember(store, sweep)
     progress.plan(["shared", "points"])
     _shared(every, store, progress)
-    missing = [(point.experiment, "experiment") for point in every if not finished(store, point.experiment)]
+    missing = [(point.experiment, "experiment") for point in every if not finished(store, point.experiment.hash)]
     done, total, failed = len(every) - len(missing), len(every), []
     progress.stage("points", "running")
     progress.update("points", done, total, f"{done} of {total}")
@@ -50,7 +50,9 @@ def run_sweep(sweep: Sweep, store: Store, progress: Progress) -> None:
 
 def _shared(every: list[Point], store: Store, progress: Progress) -> None:
     """Compute the stages that several points need, each once, as many at a time as there are processes."""
-    plans = [(point.experiment, plan(point.experiment)) for point in every if not finished(store, point.experiment)]
+    plans = [
+        (point.experiment, plan(point.experiment)) for point in every if not finished(store, point.experiment.hash)
+    ]
     uses = Counter(folder for _, stages in plans for folder in {stage.folder for stage in stages.values()})
     todo: dict[str, tuple[Stage, Experiment, str]] = {}
     for experiment, stages in plans:

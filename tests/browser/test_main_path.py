@@ -74,6 +74,17 @@ def test_from_first_paint_to_a_second_rewind(app: App, page) -> None:
     other.get_by_text("What to look at next").wait_for()
     settle(other)
     assert first in other.url and roc_path(other) == before_change
+
+    # the open part of a page is in the link as well, and leaves it with the page
+    open_page(other, "Attacks")
+    other.get_by_role("tab", name="One attack").click()
+    other.get_by_text("Most exposed records").wait_for()
+    other.wait_for_function("location.search.includes('attacks=One')")
+    other.goto(other.url)
+    other.get_by_text("Most exposed records").wait_for()
+    settle(other)
+    open_page(other, "Critical weights")
+    assert "attacks=" not in other.url and first in other.url
     other.context.close()
 
     # cancel a job

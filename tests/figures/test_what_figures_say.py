@@ -208,9 +208,9 @@ def test_percent_ticks_are_few_inside_and_distinct(low: float, span: float) -> N
 def test_percent_ticks_by_hand() -> None:
     fig = go.Figure()
     layout.percent_axis(fig, "y", 0, 1, most=5)
-    assert list(fig.layout.yaxis.ticktext) == ["0 %", "25 %", "50 %", "75 %", "100 %"]
+    assert list(fig.layout.yaxis.ticktext) == ["0\u00a0%", "25\u00a0%", "50\u00a0%", "75\u00a0%", "100\u00a0%"]
     layout.percent_axis(fig, "y", 0.80, 0.87, most=5)
-    assert list(fig.layout.yaxis.ticktext) == ["80 %", "82 %", "84 %", "86 %"]
+    assert list(fig.layout.yaxis.ticktext) == ["80\u00a0%", "82\u00a0%", "84\u00a0%", "86\u00a0%"]
 
 
 def test_a_figure_serialises_with_its_caption() -> None:

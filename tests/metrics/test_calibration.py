@@ -46,7 +46,7 @@ def test_a_calibrated_model_is_rarely_told_from_0_although_its_error_is_above():
         confidence = generator.uniform(0.4, 1, 500)
         correct = generator.uniform(size=500) < confidence
         found.append(calibration_error(confidence=confidence, correct=correct, resamples=200, seed=seed))
-    assert min(f.value for f in found) > 0.01
+    assert min(f.value for f in found) > 0.01 and all(f.low <= f.value <= f.high for f in found)
     assert np.mean([f.low == 0 for f in found]) >= 0.85
 
 

@@ -94,6 +94,27 @@ def test_choosing_attacks_and_records(finished_store):
     assert not app.exception and app.metric[0].label == "AUC before"
 
 
+def test_the_link_opens_the_part_that_was_open(finished_store):
+    app = AppTest.from_file(str(ROOT / "pages/main.py"), default_timeout=60).run()
+    app.switch_page("attacks.py")
+    app.query_params["attacks"] = "One attack"
+    app.run()
+    assert not app.exception and "Yeom 2018" in said(app)
+
+
+def test_choices_outlive_a_look_at_another_part(finished_store):
+    app = opened()
+    app.session_state["attacks"] = "One attack"
+    app.run()
+    next(box for box in app.main.selectbox if box.label == "Attack").set_value("correctness").run()
+    next(group for group in app.get("button_group") if group.label == "Who").set_value("canaries").run()
+    for part in ("In numbers", "One attack"):
+        app.session_state["attacks"] = part
+        app.run()
+    assert next(box for box in app.main.selectbox if box.label == "Attack").value == "correctness"
+    assert next(group for group in app.get("button_group") if group.label == "Who").value == "canaries"
+
+
 def test_without_a_defence_the_audit_stands_alone(finished, tmp_path, monkeypatch):
     store = Store(shutil.copytree(finished[0].root, tmp_path / "alone"))
     experiment = parse(SMALL | {"defence": None})

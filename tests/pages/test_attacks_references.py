@@ -109,6 +109,18 @@ def test_the_form_counts_what_is_there_and_starts_what_is_missing(audited, monke
     assert chosen.train == experiment.train and chosen.defence == experiment.defence
 
 
+def test_the_form_keeps_what_was_chosen_while_it_is_folded(audited, monkeypatch):
+    store, experiment = audited
+    app = opened(store, experiment.hash, monkeypatch)
+    widget(app.main.multiselect, "Attacks").set_value(["rmia", "loss"]).run()
+    (label,) = (folded.label for folded in app.expander if folded.label.startswith("Add reference models"))
+    for open in (False, True):
+        app.session_state[f"folded-{label}"] = open
+        app.run()
+        assert bool([box for box in app.main.multiselect if box.label == "Attacks"]) == open
+    assert widget(app.main.multiselect, "Attacks").value == ["rmia", "loss"]
+
+
 def left_out(app: AppTest) -> str:
     """The grey caption under the choice of attacks, empty where every chosen attack can run."""
     return next((c.value for c in app.main.caption if "cannot run on the trained model" in c.value), "")

@@ -58,7 +58,7 @@ def test_slider_moves_counts_and_is_shared(page: AppTest, finished_store: Store)
     assert not page.exception
     assert page.session_state["fraction"] == 0.5
     half = round(0.5 * _weights(finished_store))
-    assert _number(page, "Critical weights").replace(" ", "") == str(half)
+    assert _number(page, "Critical weights").replace("\u00a0", "") == str(half)
     page.switch_page("layer_risk.py").run()
     page.switch_page("critical_weights.py").run()
     assert page.select_slider[0].value == 0.5

@@ -45,13 +45,13 @@ def test_regions_in_forward_order_with_their_intervals(finished_store: Store) ->
 def test_ticked_regions_are_the_scope(finished_store: Store) -> None:
     page = _open()
     weights = _layers(finished_store).groupby("region")["count"].sum()
-    assert _number(page, "Weights rewound").replace(" ", "") == str(round(0.05 * weights.sum()))
+    assert _number(page, "Weights rewound").replace("\u00a0", "") == str(round(0.05 * weights.sum()))
 
     page.checkbox[1].check().run()
     page.checkbox[0].check().run()
     assert page.session_state["regions"] == ["block 1", "block 2"]
     scope = weights["block 1"] + weights["block 2"]
-    assert _number(page, "Weights rewound").replace(" ", "") == str(round(0.05 * scope))
+    assert _number(page, "Weights rewound").replace("\u00a0", "") == str(round(0.05 * scope))
 
     page.switch_page("critical_weights.py").run()
     page.switch_page("layer_risk.py").run()
@@ -59,7 +59,7 @@ def test_ticked_regions_are_the_scope(finished_store: Store) -> None:
 
     page.checkbox[2].check().run()
     assert page.session_state["regions"] == []
-    assert _number(page, "Weights rewound").replace(" ", "") == str(round(0.05 * weights.sum()))
+    assert _number(page, "Weights rewound").replace("\u00a0", "") == str(round(0.05 * weights.sum()))
 
 
 def test_fraction_is_the_shared_one(finished_store: Store) -> None:

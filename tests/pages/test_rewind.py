@@ -122,6 +122,7 @@ def test_the_result_names_the_attack_that_ran_with_what_it_knows(audits, open_pa
     drawn = [chart.proto.spec for chart in page.get("plotly_chart")]
     assert any("Attack AUC, RMIA online (adaptive)" in spec for spec in drawn)
     assert any('"RMIA online (adaptive), after"' in spec for spec in drawn)
+    assert any("Calibration error (ECE), non-members" in spec for spec in drawn)
     # the fine-tuning's own objective beside the plain loss
     assert not any('"name":"RelaxLoss"' in spec for spec in drawn)
     drawn = [chart.proto.spec for chart in unfold(page, "How the defended model learned").get("plotly_chart")]
