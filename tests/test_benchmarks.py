@@ -61,7 +61,7 @@ def test_the_experiments_of_the_tables_can_be_built_for_every_setting(script) ->
 
 
 def test_every_cell_of_the_attack_table_has_its_interval() -> None:
-    assert tpr({"tpr_at_fpr": {"0.01": 0.05}, "members": 100}) == "5.0 % [1.6, 11.3]"
+    assert tpr({"tpr_at_fpr": {"0.01": 0.05}, "members": 100}) == "5.0\u00a0% [1.6, 11.3]"
     assert tpr(None) == "–"
 
 

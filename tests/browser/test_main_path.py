@@ -25,6 +25,22 @@ def open_page(page, name: str) -> None:
     settle(page)
 
 
+def press(page, name: str, until: str) -> None:
+    """Click a button until a text appears: a click on a button that is just being redrawn is lost, a person clicks
+    again."""
+    shown = page.get_by_text(until)
+    for _ in range(3):
+        page.get_by_role("button", name=name).click(timeout=60_000)
+        try:
+            shown.wait_for(timeout=20_000)
+            return
+        except TimeoutError:
+            settle(page)
+            if shown.is_visible():
+                return
+    raise AssertionError(f"{until!r} does not appear after {name!r}")
+
+
 def test_from_first_paint_to_a_second_rewind(app: App, page) -> None:
     # the demo starts by itself and its results appear
     page.goto(app.url)
@@ -48,8 +64,7 @@ def test_from_first_paint_to_a_second_rewind(app: App, page) -> None:
     assert len(list((app.store / "jobs").iterdir())) == 1
 
     # quality of the rewound model, before fine-tuning, on request
-    page.get_by_role("button", name="Check it before fine-tuning").click()
-    page.get_by_text("Right after the rewind").wait_for(timeout=60_000)
+    press(page, "Check it before fine-tuning", "Right after the rewind")
 
     # rewind and fine-tune: a new experiment in the link, its ROC differs
     page.get_by_role("button", name="Rewind and fine-tune").click()
@@ -100,13 +115,7 @@ def test_from_first_paint_to_a_second_rewind(app: App, page) -> None:
     epochs.press("Enter")
     settle(page)
     page.get_by_role("button", name="Rewind and fine-tune").click()
-    page.get_by_role("button", name="Cancel").click(timeout=60_000)
-    cancelled = page.get_by_text("It was cancelled")
-    try:
-        cancelled.wait_for(timeout=15_000)
-    except TimeoutError:  # a click on a button that is just being redrawn is lost: a person clicks again
-        page.get_by_role("button", name="Cancel").click()
-        cancelled.wait_for(timeout=60_000)
+    press(page, "Cancel", "It was cancelled")
     assert page.get_by_role("button", name="Resume").count() == 1
     assert "Traceback" not in app.log.read_text()
 
