@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import TimeoutError
+from playwright.sync_api import TimeoutError, expect
 
 from tests.browser.conftest import App, settle
 
@@ -109,8 +109,7 @@ def test_from_first_paint_to_a_second_rewind(app: App, page) -> None:
     settle(page)
     page.get_by_text(re.compile(r"^Fine-tuning: \d")).click()
     epochs = page.get_by_role("spinbutton", name="Epochs")
-    page.wait_for_timeout(500)
-    assert epochs.input_value() == "10"  # what the current experiment did
+    expect(epochs).to_have_value("10", timeout=20_000)  # what the current experiment did
     epochs.fill("3000")
     epochs.press("Enter")
     settle(page)
