@@ -103,7 +103,7 @@ def form(
     """Draw the fields of a config model and return what they say, for `model_type.model_validate`.
 
     `value` is what the form starts from (None: the defaults). `key` keeps forms on a page apart; a form that
-    should start anew for another experiment needs another key, or `reset`. `only` and `exclude` name fields,
+    should start anew for another experiment needs another key. `only` and `exclude` name fields,
     nested ones with dots ("train.lr"); fields not drawn keep their value. Fields of types that have no widget
     (mappings) keep their value too.
     """
@@ -118,12 +118,6 @@ def validated(model_type: type[M], data: dict[str, Any]) -> M | None:
     except ValidationError as error:
         st.error(explain(error, model_type))
         return None
-
-
-def reset(key: str) -> None:
-    """Forget what was typed into a form; call it before the form is drawn, for instance in a button's callback."""
-    for name in [str(name) for name in st.session_state if str(name).startswith(f"{key}/")]:
-        del st.session_state[name]
 
 
 def words(name: str) -> str:
@@ -173,7 +167,11 @@ def _group(name: str, field: FieldInfo, start: Any, place: _Place) -> dict[str, 
     label = field.title or words(name)
     if optional:
         drawn = _remembered(
-            place, name, start is not None and start is not PydanticUndefined, lambda k: st.toggle(label, key=k), field
+            place,
+            name,
+            start is not None and start is not PydanticUndefined,
+            lambda k, value: st.toggle(label, value, key=k),
+            field,
         )
         if not drawn:
             return None
@@ -202,9 +200,10 @@ def _union(
         inner,
         "kind",
         start.get("kind", next(iter(by_kind))),
-        lambda k: st.selectbox(
+        lambda k, value: st.selectbox(
             field.title or words(name),
             list(by_kind),
+            list(by_kind).index(value),
             format_func=lambda kind: _title(by_kind[kind], kind),
             key=k,
             help=field.description,
@@ -251,12 +250,14 @@ def _single(name: str, field: FieldInfo, start: Any, place: _Place) -> Any:
             place,
             name,
             start if start in options else options[0],
-            lambda k: st.selectbox(label, options, format_func=spelled, key=k, help=about, width=WIDTH),
+            lambda k, value: st.selectbox(
+                label, options, options.index(value), format_func=spelled, key=k, help=about, width=WIDTH
+            ),
             field,
         )
     if kind is bool:
         start = bool(start) if start is not PydanticUndefined else False
-        return _remembered(place, name, start, lambda k: st.toggle(label, key=k, help=about), field)
+        return _remembered(place, name, start, lambda k, value: st.toggle(label, value, key=k, help=about), field)
     if kind in (int, float):
         return _number(name, field, start, place)
     if origin is tuple and typing.get_origin(args[0]) is Literal:
@@ -267,7 +268,7 @@ def _single(name: str, field: FieldInfo, start: Any, place: _Place) -> Any:
                 place,
                 name,
                 chosen,
-                lambda k: st.multiselect(label, options, format_func=_option, key=k, help=about),
+                lambda k, value: st.multiselect(label, options, value, format_func=_option, key=k, help=about),
                 field,
             )
         )
@@ -276,7 +277,7 @@ def _single(name: str, field: FieldInfo, start: Any, place: _Place) -> Any:
     if kind in (str, Path):
         text = "" if start is None or start is PydanticUndefined else str(start)
         typed = _remembered(
-            place, name, text, lambda k: st.text_input(label, key=k, help=about, width=WIDTH), field
+            place, name, text, lambda k, value: st.text_input(label, value, key=k, help=about, width=WIDTH), field
         ).strip()
         if not typed:
             return None if optional else PydanticUndefined if field.is_required() else ""
@@ -292,21 +293,22 @@ def _number(name: str, field: FieldInfo, start: Any, place: _Place) -> Any:
     start = None if required or start is None else cast(start)
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     step = int(str(extra.get("step", 1))) if kind is int else _step(start, high)
-    empty: dict[str, Any] = {"value": None, "placeholder": "empty"} if optional or required else {}
+    empty = "empty" if optional or required else None
     drawn = _remembered(
         place,
         name,
         start,
-        lambda k: st.number_input(
+        lambda k, value: st.number_input(
             field.title or words(name),
             min_value=low,
             max_value=high,
+            value=None if value is None else cast(value),
             step=step,
             format="%d" if kind is int else "%g",
             key=k,
             help=field.description,
             width=NUMBER_WIDTH,
-            **empty,
+            placeholder=empty,
         ),
         field,
     )
@@ -321,8 +323,9 @@ def _sequence(name: str, field: FieldInfo, item: Any, start: Any, place: _Place)
         ""
         if start is PydanticUndefined
         else ", ".join(f"{part:g}" if isinstance(part, float) else str(part) for part in start),
-        lambda k: st.text_input(
+        lambda k, value: st.text_input(
             field.title or words(name),
+            value,
             key=k,
             help=f"{field.description or ''} Separate several by commas.".strip(),
             width=WIDTH,
@@ -397,18 +400,17 @@ def _step(value: float | None, high: float | None) -> float:
 # ---- memory
 
 
-def _remembered(place: _Place, name: str, start: Any, draw: Callable[[str], Any], field: FieldInfo | None) -> Any:
+def _remembered(place: _Place, name: str, start: Any, draw: Callable[[str, Any], Any], field: FieldInfo | None) -> Any:
     """Draw a widget that starts from what was typed before under this path, else from `start`.
 
     Values are remembered once they differ from where they started: a shared field nobody touched takes the default
-    of the new kind. The start goes through session state, because a widget must not have it in two places.
+    of the new kind. The widget is given its start at every draw: one put into session state is sent to the browser
+    once, and a browser that misses it (a run cut short by the next) shows the lowest value instead.
     """
     memory: dict[str, Any] = st.session_state.setdefault(f"{place.key}/", {})
-    path, key = place.path_of(name), place.widget(name)
-    if key not in st.session_state:
-        typed = memory.get(path, start)
-        st.session_state[key] = typed if field is None or _takes(field, typed) else start
-    drawn = draw(key)
+    path = place.path_of(name)
+    typed = memory.get(path, start)
+    drawn = draw(place.widget(name), typed if field is None or _takes(field, typed) else start)
     if drawn != start or path in memory:
         memory[path] = drawn
     return drawn

@@ -97,12 +97,11 @@ def choose(now: Current, table: pd.DataFrame, before: pd.DataFrame, r: float) ->
         st.session_state["regions"] = [] if len(chosen) == len(names) else chosen
 
     for region, row in table.set_index("region").iterrows():
-        if keys[region] not in st.session_state:
-            st.session_state[keys[region]] = region in ticked
         white_box = f"AUC {n.auc(*auc.loc[region, ['auc', 'low', 'high']])}, " if region in auc.index else ""
         st.checkbox(
             f"**{region}** :gray[· {white_box}{n.weights(row['weights'])} weights, "
             f"{n.fraction(row['vulnerability_share'])} of vulnerability]",
+            region in ticked,
             key=keys[region],
             on_change=keep,
             wrap=True,

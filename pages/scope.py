@@ -32,8 +32,6 @@ def fraction_slider(now: Current, page: str) -> float:
     r, key = fraction(now), f"{page}-fraction-{now.key}"
     # by label, so that no two stops read alike
     stops = {n.fraction(step): step for step in STEPS} | {n.fraction(r): r}
-    if key not in st.session_state:
-        st.session_state[key] = r
 
     def keep() -> None:
         st.session_state["fraction"] = st.session_state[key]
@@ -41,6 +39,7 @@ def fraction_slider(now: Current, page: str) -> float:
     return st.select_slider(
         "Fraction r of the weights, highest ranking first",
         sorted(stops.values()),
+        value=r,
         format_func=n.fraction,
         key=key,
         on_change=keep,
