@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from core import jobs
 from core.config import BadInput
-from core.experiment import Experiment
+from core.experiment import Experiment, finished
 from core.store import Store
 
 
 def start_demo(store: Store) -> str:
     """Starts the demo as a job, or finds it finished or under way; its hash."""
     demo = Experiment()
-    if not (store.root / f"experiment-{demo.hash}").is_dir():
+    if not finished(store, demo.hash):
         jobs.submit(store, demo.model_dump(mode="json"), demo.hash)
     return demo.hash
 

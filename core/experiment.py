@@ -267,6 +267,11 @@ def summary(store: Store, key: str) -> dict[str, Any]:
     return read_json(store.root / f"experiment-{key}" / "summary.json")
 
 
+def finished(store: Store, key: str) -> bool:
+    """Whether the experiment of that hash has its summary."""
+    return (store.root / f"experiment-{key}" / "stage.json").is_file()
+
+
 def config_of(store: Store, key: str) -> Experiment | None:
     """The experiment of that hash, finished or only begun; None where this store does not know it."""
     if not (key.isalnum() and key.isascii()):

@@ -22,9 +22,7 @@ def agreement(now: Current, sides: list[str]) -> None:
     """The heatmap of one audit, and what to notice in words."""
     side = sides[0]
     if len(sides) == 2:
-        side = st.segmented_control(
-            "Audit", sides, default=side, required=True, key=f"agreement-{now.key}", persist_state="page"
-        )
+        side = st.segmented_control("Audit", sides, default=side, required=True, **frame.kept(now, "agreement"))
     records = now.table(side, "records")
     # attackers who ignore the defence would only repeat the rows of those who know it
     names = [c.removeprefix("score_") for c in records if c.startswith("score_") and not c.endswith(NON_ADAPTIVE)]

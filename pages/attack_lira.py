@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -99,20 +98,18 @@ def scored(records: pd.DataFrame, found: Fits) -> pd.DataFrame:
 def choose(now: Current, tables: dict[str, pd.DataFrame]) -> dict | None:
     """The record to look at: one of the most exposed members, or any by its number."""
     first = next(iter(tables.values()))
-
-    def kept(name: str) -> dict[str, Any]:
-        return {"key": f"lira-{name}-{now.key}", "persist_state": "page"}
-
     with st.container(horizontal=True, vertical_alignment="bottom"):
         ways = ["most exposed members", "record number"]
-        way = st.segmented_control("Choose by", ways, default=ways[0], required=True, **kept("way"))
+        way = st.segmented_control("Choose by", ways, default=ways[0], required=True, **frame.kept(now, "lira-way"))
         if way == ways[0]:
             table = most_exposed(before=first, after=None, attack="lira").head(LISTED)
             names = {int(r["record"]): f"{r['rank']}. record {r['record']}" for r in table.to_dict("records")}
-            number = st.selectbox("Record", list(names), format_func=names.get, width=220, **kept("exposed"))
+            number = st.selectbox(
+                "Record", list(names), format_func=names.get, width=220, **frame.kept(now, "lira-exposed")
+            )
         else:
             low, high = int(first["record"].min()), int(first["record"].max())
-            number = st.number_input("Record", low, high, low, step=1, width=220, **kept("number"))
+            number = st.number_input("Record", low, high, low, step=1, width=220, **frame.kept(now, "lira-number"))
     found = first[first["record"] == number]
     if found.empty:
         st.info(f"Record {number} is neither a member nor a non-member of this audit: no attack looked at it.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,17 +36,17 @@ def exposed(now: Current, attack: str, sides: list[str]) -> None:
     """The records with the highest scores, as pictures or rows; `sides`: audits that ran the attack."""
     st.subheader("Most exposed records", anchor=False)
     records = now.table("before", "records")
-
-    def kept(name: str) -> dict[str, Any]:
-        return {"required": True, "key": f"exposed-{name}-{now.key}", "persist_state": "page"}
-
     with st.container(horizontal=True):
         groups = ["members", "canaries", "non-members"] if records["canary"].any() else ["members", "non-members"]
-        who = st.segmented_control("Who", groups, default="members", **kept("who"))
+        who = st.segmented_control("Who", groups, default="members", required=True, **frame.kept(now, "exposed-who"))
         when = sides[0]
         if len(sides) == 2:
-            when = st.segmented_control("Ranked by the score", sides, default="before", **kept("when"))
-        shown = st.segmented_control("Shown", [12, 24, 48], default=12, **kept("shown"))
+            when = st.segmented_control(
+                "Ranked by the score", sides, default="before", required=True, **frame.kept(now, "exposed-when")
+            )
+        shown = st.segmented_control(
+            "Shown", [12, 24, 48], default=12, required=True, **frame.kept(now, "exposed-shown")
+        )
     after = now.table("after", "records") if now.has("after") else None
     table = most_exposed(before=records, after=after, attack=attack, who=who, when=when)
     if table.empty:

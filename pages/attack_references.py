@@ -17,7 +17,7 @@ from core.estimate import missing_references
 from core.experiment import Experiment, title
 from core.figures import numbers as n
 from core.machine import workers
-from pages import experiments, forms
+from pages import experiments, forms, frame
 from pages import model_parts as parts
 from pages.experiments import Current
 
@@ -72,8 +72,7 @@ def _audit(now: Current) -> AuditConfig | None:
         offered,
         default=list(base.attacks),
         format_func=lambda name: ATTACKS[name].title,
-        key=f"{key}-attacks",
-        persist_state="page",
+        **frame.kept(now, "audit-attacks"),
         help="The first one is the headline of figures and tables.",
     )
     under_the_choice = st.container()

@@ -157,8 +157,7 @@ def one_attack(now: Current, everyone: pd.DataFrame, first: str, folders: tuple[
         names,
         index=names.index(first),
         format_func=everyone["title"].get,
-        key=f"one-attack-{now.key}-{first}",
-        persist_state="page",
+        **frame.kept(now, f"one-attack-{first}"),
     )
     st.markdown(lesson(attack))
     binned = histograms(*folders, attack)

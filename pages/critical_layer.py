@@ -32,8 +32,7 @@ def one_layer(now: Current, critical: pd.DataFrame) -> None:
         "Layer, in forward order",
         names,
         index=names.index(about["rewound"].idxmax()),
-        key=f"layer-{now.key}",
-        persist_state="page",
+        **frame.kept(now, "layer"),
         format_func=lambda layer: (
             f"{layer} · {about.at[layer, 'region']}, {about.at[layer, 'type']} · "
             f"{n.count(int(about.at[layer, 'rewound']), int(about.at[layer, 'count']))} critical"

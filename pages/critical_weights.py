@@ -83,9 +83,7 @@ def distributions(now: Current, critical: pd.DataFrame) -> None:
     if len(names) > DEEP:
         regions = list(dict.fromkeys(critical["region"]))
         most = critical.groupby("region")["rewound"].sum().idxmax()
-        region = st.selectbox(
-            "Region", regions, index=regions.index(most), width=320, key=f"region-{now.key}", persist_state="page"
-        )
+        region = st.selectbox("Region", regions, index=regions.index(most), width=320, **frame.kept(now, "region"))
         names = without_prefix(list(critical.loc[critical["region"] == region, "name"]))
     for column, score in zip(st.columns(2, gap="large"), ("vulnerability", "learnability"), strict=True):
         with column:

@@ -14,7 +14,7 @@ from core import jobs
 from core.config import BadInput
 from core.defence import CWRF, named, objective_of
 from core.defenses import CrossEntropy
-from core.experiment import Experiment, config_of, plan
+from core.experiment import Experiment, config_of, finished, plan
 from core.figures.numbers import count, fraction
 from core.store import Store, read_json
 from core.sweeps.listing import in_sweeps
@@ -38,7 +38,7 @@ class Current:
 
     @property
     def finished(self) -> bool:
-        return (self.store.root / f"experiment-{self.key}").is_dir()
+        return finished(self.store, self.key)
 
     @cached_property
     def folders(self) -> dict[str, Path]:
@@ -162,7 +162,7 @@ def start(experiment: Experiment) -> str | None:
     store = open_store()
     try:
         key = experiment.hash
-        if not (store.root / f"experiment-{key}").is_dir():
+        if not finished(store, key):
             jobs.submit(store, experiment.model_dump(mode="json"), key)
     except BadInput as error:
         st.error(str(error), icon=":material/error:")

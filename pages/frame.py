@@ -137,14 +137,19 @@ def parts(key: str, drawn: dict[str, Callable[[], None]], *, linked: bool = True
     """Parts of a page side by side, of which the open one alone is computed and drawn: the browser draws for most of
     the time that a page takes.
 
-    drawn: name of the part → what draws it; its widgets need `persist_state` to keep what was chosen while another
-    part is open. linked: the open part is in the link, under `key`; not for parts within parts.
+    drawn: name of the part → what draws it; its widgets need `kept`. linked: the open part is in the link, under
+    `key`; not for parts within parts.
     """
     tabs = st.tabs(list(drawn), key=key, on_change="rerun", bind="query-params" if linked else None)
     for tab, draw_it in zip(tabs, drawn.values(), strict=True):
         if tab.open:
             with tab:
                 draw_it()
+
+
+def kept(now: Current, name: str) -> dict[str, Any]:
+    """For a widget within `parts` or `folded`: what was chosen for this experiment outlives what hides the widget."""
+    return {"key": f"{name}-{now.key}", "persist_state": "page"}
 
 
 @st.fragment

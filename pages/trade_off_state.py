@@ -8,9 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from core import jobs
+from core.experiment import finished
 from core.figures import numbers as n
 from core.figures.methods import ACCURACY, RISKS
-from core.sweeps.listing import finished
 from core.sweeps.results import results
 from core.sweeps.run import submit
 from core.sweeps.sweep import Sweep, points

@@ -24,7 +24,9 @@ def test_an_empty_store_gets_the_demo(submitted):
 
 def test_a_finished_demo_is_found(submitted):
     store = Store()
-    (store.root / f"experiment-{Experiment().hash}").mkdir()
+    folder = store.root / f"experiment-{Experiment().hash}"
+    folder.mkdir()
+    (folder / "stage.json").write_text("{}")
     assert demo.start_demo(store) == Experiment().hash and submitted == []
 
 

@@ -14,11 +14,11 @@ from core import jobs
 from core.cli import main
 from core.config import BadInput
 from core.defence import objective_of
-from core.experiment import Experiment, parse, plan
+from core.experiment import Experiment, finished, parse, plan
 from core.progress import Cancelled, Progress
 from core.report import sweep_text
 from core.store import Store
-from core.sweeps.listing import finished, in_sweeps, remember, sweeps
+from core.sweeps.listing import in_sweeps, remember, sweeps
 from core.sweeps.presets import FRACTIONS, PRESETS
 from core.sweeps.results import results
 from core.sweeps.run import run_sweep, submit

@@ -26,16 +26,16 @@ def calibration_error(
     if confidence.shape != correct.shape or not confidence.size:
         raise BadInput(f"needs as many confidences as answers, at least one (got {confidence.size}, {correct.size})")
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    generator, size = np.random.default_rng(seed), len(confidence)
+    generator, size, gap = np.random.default_rng(seed), len(confidence), correct - confidence
 
     def error(bins: np.ndarray, gap: np.ndarray) -> float:
         return float(np.abs(np.bincount(bins, gap, BINS)).sum() / size)
 
-    value = error(bins, correct - confidence)
+    value = error(bins, gap)
     drawn, calibrated = np.empty(resamples), np.empty(resamples)
     for index in range(resamples):
         chosen = generator.integers(size, size=size)
-        drawn[index] = error(bins[chosen], (correct - confidence)[chosen])
+        drawn[index] = error(bins[chosen], gap[chosen])
         calibrated[index] = error(bins, (generator.random(size) < confidence) - confidence)
     high, low = 2 * value - np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     by_chance = value <= np.quantile(calibrated, level)

@@ -7,13 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from core.experiment import finished
 from core.store import Store, read_json, write_json
 from core.sweeps.sweep import Sweep, points
-
-
-def finished(store: Store, key: str) -> bool:
-    """Whether the summary of the experiment of that hash is in the store."""
-    return (store.root / f"experiment-{key}" / "stage.json").is_file()
 
 
 def remember(store: Store, sweep: Sweep) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from core.experiment import finished
 from core.store import Store, digest, read_json
-from core.sweeps.listing import finished
 from core.sweeps.sweep import Point, Sweep, points
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from typing import Any
 
 from core import jobs
 from core.config import BadInput
-from core.experiment import Experiment, parse, plan
+from core.experiment import Experiment, finished, parse, plan
 from core.machine import workers
 from core.progress import Progress, Row
 from core.store import Stage, Store
-from core.sweeps.listing import finished, remember
+from core.sweeps.listing import remember
 from core.sweeps.sweep import Point, Sweep, points
 
 
