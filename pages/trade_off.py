@@ -32,13 +32,12 @@ def choose(known: dict[str, Sweep]) -> str | None:
     if asked and asked not in known:
         st.warning(f"There is no comparison {asked} in this store; the newest one is shown instead.")
     keys = list(known)
-    if st.session_state.get("sweep") not in keys:
-        # Streamlit forgets a widget once its page is left
-        last = st.session_state.get("sweep-shown")
-        st.session_state["sweep"] = next((name for name in (asked, last) if name in keys), keys[0])
+    # Streamlit forgets a widget once its page is left
+    start = next((name for name in (asked, st.session_state.get("sweep-shown")) if name in keys), keys[0])
     key = st.selectbox(
         "Comparison",
         keys,
+        keys.index(start),
         format_func=lambda k: f"{words.name_of(known[k])} · {k[:6]}",
         key="sweep",
         help="All comparisons (sweeps) of this store, the latest first.",
