@@ -160,6 +160,26 @@ def folded(label: str, draw_it: Callable[[], None], icon: str | None = None) -> 
             draw_it()
 
 
+def folded_fields(
+    key: str,
+    label: Callable[[dict[str, Any]], str],
+    start: dict[str, Any],
+    draw_them: Callable[[dict[str, Any]], dict[str, Any]],
+) -> dict[str, Any]:
+    """Fields that are drawn once they are unfolded; while they are folded, what they said last.
+
+    label: words for such values; start: what the fields say before anybody touches them; draw_them: draws the fields
+    from the values they had when they were unfolded and returns what they say now.
+    """
+    kept = st.session_state.setdefault(f"fields-{key}", {"start": start, "said": start})
+    if not st.session_state.get(name := f"folded-{key}"):
+        kept["start"] = kept["said"]
+    with st.expander(label(kept["start"]), key=name, on_change="rerun") as box:
+        if box.open:
+            kept["said"] = draw_them(kept["start"])
+    return kept["said"]
+
+
 def measured(now: Current, label: str, column: str, attack: str = "") -> pd.DataFrame:
     """Rows for `before_after`: a number of every finished audit with its interval, of one attack or of the model.
 

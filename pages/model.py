@@ -136,11 +136,7 @@ def scoring(now: Current) -> None:
 frame.header("Model", "Train a network, or bring one with its records, and watch where members and non-members part.")
 now = experiments.current()
 above = st.container()
-train_tab, load_tab = st.tabs(["Train", "Load"], key="model-tabs")
-with train_tab:
-    model_train.draw(now)
-with load_tab:
-    model_load.draw(now)
+frame.parts("model", {"Train": partial(model_train.draw, now), "Load": partial(model_load.draw, now)})
 if now:
     # a run under way is what a person came to see: it stands above the forms that started it
     with above if running(now) else st.container():

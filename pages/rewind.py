@@ -67,29 +67,52 @@ def rewinding(now: Current, layers: pd.DataFrame) -> CWRF | None:
             key=f"rewind-regions-{now.key}",
         )
         st.session_state["regions"] = regions
-    with st.expander(f"Fine-tuning: {own.finetune.epochs} epochs of {own.finetune.objective.title}"):
-        tuning = forms.form(Finetune, own.finetune, key=f"tune/{now.key}")
-    with st.expander("Which weights, where they go, and single layers"):
-        given = forms.form(CWRF, own, key=f"rewind/{now.key}", only=DRAWN)
-        if given["rewind_to"] == "early":
-            given |= forms.form(CWRF, given, key=f"rewind/{now.key}", only=("early_epoch",))
-        kinds = list(dict.fromkeys(layers["type"]))
-        given["exclude"] = st.multiselect(
-            "Never rewind",
-            [*kinds, *layers["name"]],
-            [name for name in own.exclude if name in [*kinds, *layers["name"]]],
-            placeholder="nothing excluded: choose weight types or layers",
-            key=f"rewind-exclude-{now.key}",
-        )
-        given["layer_fractions"] = overrides(now, layers, own)
+    tuning = frame.folded_fields(
+        f"tune-{now.key}",
+        tuning_in_words,
+        own.finetune.model_dump(),
+        lambda start: forms.form(Finetune, start, key=f"tune/{now.key}"),
+    )
+    given = frame.folded_fields(
+        f"rewind-{now.key}",
+        lambda start: "Which weights, where they go, and single layers",
+        own.model_dump(),
+        lambda start: finer(now, layers, start),
+    )
     return forms.validated(CWRF, {**given, "finetune": tuning, "fraction": fraction, "regions": regions})
 
 
-def overrides(now: Current, layers: pd.DataFrame, own: CWRF) -> dict[str, float]:
+def tuning_in_words(value: dict[str, Any]) -> str:
+    """How long, and with which objective."""
+    try:
+        tuning = Finetune.model_validate(value)
+    except ValidationError:  # what is wrong stands below the controls
+        return "Fine-tuning"
+    return f"Fine-tuning: {tuning.epochs} epochs of {tuning.objective.title}"
+
+
+def finer(now: Current, layers: pd.DataFrame, start: dict[str, Any]) -> dict[str, Any]:
+    """How weights are ranked, where they go, what is never rewound, and the shares of single layers."""
+    given = forms.form(CWRF, start, key=f"rewind/{now.key}", only=DRAWN)
+    if given["rewind_to"] == "early":
+        given |= forms.form(CWRF, given, key=f"rewind/{now.key}", only=("early_epoch",))
+    offered = [*dict.fromkeys(layers["type"]), *layers["name"]]
+    given["exclude"] = st.multiselect(
+        "Never rewind",
+        offered,
+        [name for name in start["exclude"] if name in offered],
+        placeholder="nothing excluded: choose weight types or layers",
+        key=f"rewind-exclude-{now.key}",
+    )
+    given["layer_fractions"] = overrides(now, layers, start["layer_fractions"])
+    return given
+
+
+def overrides(now: Current, layers: pd.DataFrame, start: dict[str, float]) -> dict[str, float]:
     """Own shares of single layers, typed into a table."""
     st.markdown("**Own share for single layers** (per cent; empty: the layer takes part in the ranking)")
     table = layers[["name", "region", "type", "count"]].copy()
-    table["own"] = [100 * own.layer_fractions.get(name, float("nan")) for name in table["name"]]
+    table["own"] = [100 * start.get(name, float("nan")) for name in table["name"]]
     edited = st.data_editor(
         table,
         hide_index=True,

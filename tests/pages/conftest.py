@@ -58,8 +58,8 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
 def unfold(app: AppTest, *labels: str) -> AppTest:
     """Open the folded parts whose labels begin so: they are drawn only then."""
     for label in labels:
-        (found,) = {folded.label for folded in app.expander if folded.label.startswith(label)}
-        app.session_state[f"folded-{found}"] = True
+        (found,) = {folded.key for folded in app.expander if folded.label.startswith(label)}
+        app.session_state[found] = True
         app.run()
     return app
 

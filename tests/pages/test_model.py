@@ -128,6 +128,13 @@ def files(finished: tuple[Store, Experiment]) -> dict[str, tuple[str, bytes, str
     }
 
 
+@pytest.fixture
+def load(page: AppTest) -> AppTest:
+    """The page with its Load part open."""
+    page.session_state["model"] = "Load"
+    return page.run()
+
+
 def upload(page: AppTest, **given: tuple[str, bytes, str]) -> None:
     for key, value in given.items():
         next(w for w in page.file_uploader if w.key == f"upload-{key}").set_value(value)
@@ -135,49 +142,51 @@ def upload(page: AppTest, **given: tuple[str, bytes, str]) -> None:
     assert not page.exception
 
 
-def test_without_initial_weights_it_says_what_rewinding_means(page: AppTest, files: dict) -> None:
-    assert "fresh random initialisation" in texts(page)
-    assert field(page, "number_input", "load", "initial_seed").value == 0
-    upload(page, rows=files["rows"])
-    assert "120 members and 1\u00a0677 other records" in texts(page)
-    assert "Upload the trained weights to go on" in texts(page)
-    upload(page, initial=files["initial"])
-    assert "fresh random initialisation" not in texts(page)
+def test_without_initial_weights_it_says_what_rewinding_means(load: AppTest, files: dict) -> None:
+    assert "fresh random initialisation" in texts(load)
+    assert field(load, "number_input", "load", "initial_seed").value == 0
+    upload(load, rows=files["rows"])
+    assert "120 members and 1\u00a0677 other records" in texts(load)
+    assert "Upload the trained weights to go on" in texts(load)
+    upload(load, initial=files["initial"])
+    assert "fresh random initialisation" not in texts(load)
 
 
-def test_a_brought_model_is_checked_and_started(page: AppTest, files: dict, submitted: list[dict]) -> None:
-    upload(page, **files)
-    assert "The weights fit" in page.success[0].value and "of 120 members" in page.success[0].value
-    button(page, "Load, score and audit").click().run()
+def test_a_brought_model_is_checked_and_started(load: AppTest, files: dict, submitted: list[dict]) -> None:
+    upload(load, **files)
+    assert "The weights fit" in load.success[0].value and "of 120 members" in load.success[0].value
+    button(load, "Load, score and audit").click().run()
     sent = Experiment.model_validate(submitted[0])
     assert sent.weights and sent.weights.initial and sent.data.members == 120 and sent.data.label_noise == 0
     assert sent.defence and sent.defence.base == "trained"
     assert str(sent.weights.trained).endswith("final.safetensors") and sent.data.member_indices
 
 
-def test_weights_that_do_not_fit_are_named_and_nothing_is_lost(page: AppTest, files: dict, tmp_path: Path) -> None:
-    upload(page, **files)
-    field(page, "text_input", "load", "model.channels").set_value("8, 9").run()
-    assert "do not fit this architecture: " in page.error[0].value
-    field(page, "text_input", "load", "model.channels").set_value("8, 8").run()
-    assert not page.error
+def test_weights_that_do_not_fit_are_named_and_nothing_is_lost(load: AppTest, files: dict, tmp_path: Path) -> None:
+    upload(load, **files)
+    field(load, "text_input", "load", "model.channels").set_value("8, 9").run()
+    assert "do not fit this architecture: " in load.error[0].value
+    field(load, "text_input", "load", "model.channels").set_value("8, 8").run()
+    assert not load.error
     (tmp_path / "full").write_bytes(files["trained"][1])
     state = load_file(tmp_path / "full")
     save_file({k: v[:4].contiguous() if k.startswith("head") else v for k, v in state.items()}, tmp_path / "four")
-    upload(page, trained=("four.safetensors", (tmp_path / "four").read_bytes(), ""))
-    assert "are for 4 classes, the data have 10" in page.error[0].value
-    upload(page, trained=("evil.pt", b"\x80\x04]\x94.", ""))
+    upload(load, trained=("four.safetensors", (tmp_path / "four").read_bytes(), ""))
+    assert "are for 4 classes, the data have 10" in load.error[0].value
+    upload(load, trained=("evil.pt", b"\x80\x04]\x94.", ""))
     # uploaded files go by their own name, not by where they are kept
-    assert page.error[0].value.startswith("evil.pt: is not a readable checkpoint")
-    upload(page, trained=files["trained"])
-    page.switch_page("overview.py").run()
-    page.switch_page("model.py").run()
-    assert "Kept from before: rows.json" in texts(page) and "The weights fit" in texts(page)
+    assert load.error[0].value.startswith("evil.pt: is not a readable checkpoint")
+    upload(load, trained=files["trained"])
+    load.switch_page("overview.py").run()
+    load.switch_page("model.py").run()
+    load.session_state["model"] = "Load"
+    load.run()
+    assert "Kept from before: rows.json" in texts(load) and "The weights fit" in texts(load)
 
 
-def test_rows_outside_the_data_are_named(page: AppTest) -> None:
-    upload(page, rows=("rows.json", b'{"members": [1, 2000]}', ""))
-    assert "members lists row 2000, but the data have rows 0 to 1796" in page.error[0].value
+def test_rows_outside_the_data_are_named(load: AppTest) -> None:
+    upload(load, rows=("rows.json", b'{"members": [1, 2000]}', ""))
+    assert "members lists row 2000, but the data have rows 0 to 1796" in load.error[0].value
 
 
 def test_a_running_experiment_shows_its_rows(

@@ -17,6 +17,9 @@ def _open() -> AppTest:
     return at.switch_page("rewind.py").run()
 
 
+WHICH = "Which weights"
+
+
 def _box(page: AppTest, label: str):
     return next(box for box in page.selectbox if box.label == label)
 
@@ -48,7 +51,7 @@ def test_other_defences_have_their_own_form_and_button(finished_store: Store, st
 
 
 def test_a_rival_rule_is_ranked_at_once(finished_store: Store, started) -> None:
-    page = _open()
+    page = unfold(_open(), WHICH)
     _box(page, "Selection").set_value("random").run()
     assert not page.exception
     assert any("would be rewound" in m.value for m in page.markdown)
@@ -99,7 +102,7 @@ def test_dp_sgd_offers_a_way_past_batch_norm(started, monkeypatch, tmp_path) -> 
 
 
 def test_the_early_epoch_is_asked_for_only_where_it_is_used(finished_store: Store, started) -> None:
-    page = _open()
+    page = unfold(_open(), WHICH)
     assert not any(number.label == "Early epoch" for number in page.number_input)
     _box(page, "Rewind to").set_value("early").run()
     assert not page.exception
@@ -108,8 +111,27 @@ def test_the_early_epoch_is_asked_for_only_where_it_is_used(finished_store: Stor
     assert [(e.defence.rewind_to, e.defence.early_epoch) for e in started] == [("early", 1)]
 
 
+def test_what_was_set_holds_while_it_is_folded_and_on_other_pages(finished_store: Store, started) -> None:
+    page = unfold(_open(), "Fine-tuning: 2 epochs of ", WHICH)
+    next(number for number in page.number_input if number.label == "Epochs").set_value(7).run()
+    never = next(box for box in page.multiselect if box.label == "Never rewind")
+    never.set_value(["norm"]).run()
+    # the table of own shares is not in AppTest's reach; what it says goes the same way
+    for box in [box for box in page.expander if box.label.startswith(("Fine-tuning", WHICH))]:
+        page.session_state[box.key] = False
+    page.run()
+    assert not page.exception and not page.number_input
+    assert any(box.label.startswith("Fine-tuning: 7 epochs of ") for box in page.expander)
+    page.switch_page("model.py").run().switch_page("rewind.py").run()
+    next(b for b in page.button if b.label == "Rewind and fine-tune").click().run()
+    assert [(e.defence.finetune.epochs, e.defence.exclude) for e in started] == [(7, ("norm",))]
+    unfold(page, "Fine-tuning: 7", WHICH)
+    assert next(number for number in page.number_input if number.label == "Epochs").value == 7
+    assert next(box for box in page.multiselect if box.label == "Never rewind").value == ["norm"]
+
+
 def test_choices_are_spelled_out(finished_store: Store) -> None:
-    page = _open()
+    page = unfold(_open(), WHICH)
     assert _box(page, "Mode").options == ["A1: set to zero", "A2: tune only these", "A3: freeze, tune the rest"]
     assert "chance" in _box(page, "Selection").options and "the trained model" in _box(page, "Base").options
 
