@@ -27,10 +27,10 @@ from core.config import BadInput
 from core.defence import CWRF
 from core.experiment import Experiment, parse
 from core.figures import numbers as n
-from core.metrics import mean_interval, paired_differences
+from core.metrics import mean_interval, over_seeds, paired_differences, pareto_front
 from core.progress import TerminalProgress
 from core.report import sweep_text
-from core.store import Store
+from core.store import Store, read_json
 from core.sweeps.presets import HOW, PRESETS
 from core.sweeps.results import results
 from core.sweeps.run import run_sweep
@@ -63,6 +63,11 @@ AUDIT = {"attacks": ["loss", "label_only"], "shadows": {"queries": 4}, "gradient
 benchmarks/attacks.py has the adaptive attacks. No gradients: they would be most of an audit's time."""
 
 
+ONION = ("layers", "overlap")
+SCORED = {"vulnerability": "first scoring", "onion_before": "control scored again", "onion_after": "CWRF scored again"}
+ENDS = ("value", "low", "high")
+
+
 def experiment(setting: str, data: Path | None, /, **changes: object) -> Experiment:
     """The experiment of a setting, with the file its records are in."""
     value: dict = {"data": {"kind": "digits"}} | SETTINGS[setting] | changes
@@ -72,16 +77,26 @@ def experiment(setting: str, data: Path | None, /, **changes: object) -> Experim
 
 
 def differences(rows: pd.DataFrame) -> str:
-    """Every method minus the first one, paired by seed."""
+    """Every method minus the first one, and minus the undefended model, paired by seed."""
     methods = [name for name in dict.fromkeys(rows["method"]) if not name.startswith("none")]
-    lines = [f"Against {methods[0]}, paired by seed:"]
-    plain = rows.assign(strength=0.0)
-    for row in paired_differences(plain[plain["method"].isin(methods)], reference=methods[0]).to_dict("records"):
-        if row["method"] == methods[0]:
-            continue
-        accuracy = "{} [{}, {}]".format(*(n.points(row[f"test_accuracy{end}"]) for end in ("", "_low", "_high")))
-        auc = "{} [{}, {}]".format(*(n.difference(row[f"auc{end}"]) for end in ("", "_low", "_high")))
-        lines.append(f"- {row['method']}: test accuracy {accuracy}, AUC {auc}")
+    lines = []
+    for reference in (methods[0], "none"):
+        lines.append(f"Against {reference}, paired by seed:")
+        found = paired_differences(rows.assign(strength=0.0), reference=reference)
+        for row in found[found["method"].isin(methods) & (found["method"] != reference)].to_dict("records"):
+            accuracy = "{} [{}, {}]".format(*(n.points(row[f"test_accuracy{end}"]) for end in ("", "_low", "_high")))
+            auc = "{} [{}, {}]".format(*(n.difference(row[f"auc{end}"]) for end in ("", "_low", "_high")))
+            lines.append(f"- {row['method']}: test accuracy {accuracy}, AUC {auc}")
+    return "\n".join(lines)
+
+
+def front(rows: pd.DataFrame) -> str:
+    """The methods that no other one beats in both mean test accuracy and mean AUC, from the most accurate down."""
+    means = over_seeds(rows)
+    best = means[pareto_front(accuracy=means["test_accuracy"].to_numpy(), risk=means["auc"].to_numpy())]
+    lines = ["On the Pareto front of the means, from the most accurate down:"]
+    for row in best.sort_values("test_accuracy", ascending=False).to_dict("records"):
+        lines.append(f"- {row['method']}: {n.accuracy(row['test_accuracy'])}, AUC {n.auc(row['auc'])}")
     return "\n".join(lines)
 
 
@@ -111,6 +126,24 @@ def rewind_alone(rows: pd.DataFrame) -> str:
             auc = "{} [{}, {}]".format(*(n.difference(row[f"auc{end}"]) for end in ("", "_low", "_high")))
             lines.append(f"| {name} | {accuracy} | {auc} |")
     return "\n".join(lines)
+
+
+def peeled(store: Store, rows: pd.DataFrame) -> str:
+    """Of the models that were scored again after one round: what the rewound weights carry, what the others do."""
+    found: dict[str, list[float]] = {}
+    for key in rows.loc[rows["strength"] == 1, "experiment"]:
+        stages = read_json(store.root / f"experiment-{key}" / "stages.json")
+        layers, overlap = (pd.read_parquet(store.root / stages["onion"] / f"{name}.parquet") for name in ONION)
+        free = overlap[overlap["free"] & (overlap["fraction"] == 0.05) & (overlap["old"] == "vulnerability")]
+        kept = dict(zip(free["new"], free["overlap"], strict=True))
+        for kind, words in SCORED.items():
+            found.setdefault(f"{words}: share of the rewound weights", []).append(layers[f"{kind}_rewound"].sum())
+            if kind in kept:
+                found.setdefault(f"{words}: of the free weights' top 5 % still there", []).append(kept[kind])
+    return "\n".join(
+        f"- {words}: {n.accuracy(*(getattr(mean_interval(values, low=0.0, high=1.0), end) for end in ENDS))}"
+        for words, values in found.items()
+    )
 
 
 def main() -> None:
@@ -149,8 +182,10 @@ def main() -> None:
             print(sweep_text(rows, "markdown"))
             if "how" in rows:
                 print(f"\n{matrix(rows)}\n\n{rewind_alone(rows)}")
+            if name == "rounds":
+                print(f"\nOne round, {len(rows[rows['strength'] == 1])} seeds:\n{peeled(store, rows)}")
             if rows["strength"].isna().all():
-                print(f"\n{differences(rows)}")
+                print(f"\n{differences(rows)}\n\n{front(rows)}")
         print(f"\ntorch {torch.__version__}, {platform.machine()}; {time.time() - started:.0f} s", flush=True)
 
 
