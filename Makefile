@@ -38,7 +38,8 @@ $(VENV)/dev.done: requirements-dev.txt requirements.txt $(VENV)/python.done
 # The browser tests drive Debian's Chromium; without it they are skipped and say so.
 browser:
 	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu; fi
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium fonts-dejavu; } || \
+		echo "Chromium cannot be installed (no network?): the browser tests will be skipped"; fi
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -14,6 +14,7 @@ from core.data.config import DataConfig
 from core.data.facts import Facts, check_sizes, facts
 from core.experiment import Experiment
 from core.figures import numbers as n
+from core.models import ModelConfig
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -52,6 +53,14 @@ def check(experiment: Experiment) -> list[str]:
         f"The data hold {n.count(found.members)} members and {n.count(found.outside)} other records.",
     ]
     return told if dataset is None else [*told, _accuracy(dataset, model)]
+
+
+def expected(model: ModelConfig, shape: tuple[int, ...], classes: int) -> list[tuple[str, str]]:
+    """Name and shape ("64×3×3×3") of every tensor that a file of weights must hold. Imports torch."""
+    from core.models.build import build
+    from core.models.checkpoints import size
+
+    return [(name, size(tensor)) for name, tensor in build(model, shape, classes, 0).state_dict().items()]
 
 
 def _weights(experiment: Experiment, found: Facts) -> tuple[Module, bool]:

@@ -69,7 +69,7 @@ class LoadedWeights(Config):
     """Trained weights: safetensors, or a PyTorch state dict (.pt, .pth)."""
     initial: Path | None = None
     """The weights the training started from, same formats; empty: a fresh initialisation from the seed below."""
-    initial_seed: int = 0
+    initial_seed: int = Field(0, ge=0, lt=2**31)
     """Seed of the fresh initialisation, used only where no initial weights are given."""
 
 
@@ -270,6 +270,11 @@ def summary(store: Store, key: str) -> dict[str, Any]:
 def finished(store: Store, key: str) -> bool:
     """Whether the experiment of that hash has its summary."""
     return (store.root / f"experiment-{key}" / "stage.json").is_file()
+
+
+def complete(store: Store, experiment: Experiment) -> bool:
+    """Whether every stage is in the store: a finished experiment may have lost some. BadInput for a missing file."""
+    return all(store.find(stage) for stage in plan(experiment).values())
 
 
 def config_of(store: Store, key: str) -> Experiment | None:

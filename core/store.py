@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 FORMAT = 2
 """Version of the layout and of what the hashes cover; raise it whenever old results must not be read as new ones."""
 
+ANOTHER = "give another with --store or the environment variable REWINDLAB_STORE"
 LIBRARIES = ("torch", "torchvision", "numpy", "scikit-learn")
 WAITING = "waiting for another run that computes the same"
 
@@ -106,7 +107,7 @@ class Store:
             self._sweep()
         except OSError as error:
             reason = error.strerror or str(error)
-            raise BadInput(f"the store {self.root} cannot be written ({reason}); give another with --store") from error
+            raise BadInput(f"the store {self.root} cannot be written ({reason}); {ANOTHER}") from error
 
     def path(self, stage: Stage) -> Path:
         """Where the stage's result lies or would lie."""
@@ -230,7 +231,7 @@ class Store:
         if found != FORMAT:
             raise BadInput(
                 f"the store {self.root} has format {found}, this version of RewindLab reads format {FORMAT}; "
-                "give another with --store, or delete that one"
+                f"{ANOTHER}, or delete that one"
             )
 
     def _sweep(self) -> None:

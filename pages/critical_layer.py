@@ -47,9 +47,10 @@ def one_layer(now: Current, critical: pd.DataFrame) -> None:
         make = partial(changes, layer, critical_here)
         frame.draw(once(("changes", *key), make), "initial-trained", caption=False)
     with right:
-        st.markdown(changed(layer.facts(critical_here)))
+        st.markdown(changed(layer.facts(critical_here), now.drawn_initial))
+        line = "its value in the random draw" if now.drawn_initial else "where it started"
         st.caption(
-            "Rewinding moves each critical weight straight up or down to the dotted line, where it started. A "
+            f"Rewinding moves each critical weight straight up or down to the dotted line, {line}. A "
             f"sample of at most {n.count(POINTS)} weights is drawn."
         )
 

@@ -19,7 +19,7 @@ from core.figures import (
     score_histogram,
 )
 from core.figures import numbers as n
-from core.importance import ScoreIndex
+from core.importance import ScoreIndex, statistics
 from core.importance.by_region import critical_by_region
 from core.rewinding import CWRF
 from pages import experiments, frame, scope
@@ -117,22 +117,28 @@ def where(now: Current, critical: pd.DataFrame, r: float) -> None:
         deep = len(critical) > DEEP
         frame.draw(once(("heatmap", *key), partial(heatmap, now, critical, r)), "heatmap", caption=not deep)
         if deep:
-            st.caption(
-                f"Bright regions hold more than their part. The {len(critical)} layers are under *Numbers per layer*."
-            )
+            st.caption("Bright regions hold more than their part.")
     with right:
         st.markdown("**How few weights hold how much**")
         frame.draw(once(("concentration", *key), partial(curves, now, r)), "concentration")
+    if deep:
+        frame.folded(f"All {len(critical)} layers", partial(every_layer, now, critical, r))
 
 
-def heatmap(now: Current, critical: pd.DataFrame, r: float) -> Figure:
-    """Shares of the stored fractions and of r, by layer or, in a deep network, by region."""
+def every_layer(now: Current, critical: pd.DataFrame, r: float) -> None:
+    """The heatmap of a deep network, layer by layer."""
+    make = partial(heatmap, now, critical, r, by_layer=True)
+    frame.draw(once(("heatmap of layers", now.folders["scores"].name, r), make), "heatmap-layers")
+
+
+def heatmap(now: Current, critical: pd.DataFrame, r: float, by_layer: bool = False) -> Figure:
+    """Shares of the stored fractions and of r, by layer or, in a deep network unless `by_layer`, by region."""
     layers = now.table("scores", "layers")[["name", "type", "count"]].rename(columns={"name": "layer"})
     shares = now.table("scores", "shares_vulnerability")[["layer", "r", "share"]].merge(layers, on="layer")
     if r not in set(shares["r"]):
         here = critical.rename(columns={"name": "layer"})[["layer", "share", "type", "count"]].assign(r=r)
         shares = pd.concat([shares, here], ignore_index=True)
-    if len(layers) <= DEEP:
+    if by_layer or len(layers) <= DEEP:
         return critical_share(shares)
     regions = critical_by_region(shares, critical).rename(columns={"region": "layer"}).assign(type="region")
     return critical_share(regions).update_yaxes(title_text="region, in forward order")
@@ -151,7 +157,8 @@ def entanglement(now: Current) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         file = now.folders["scores"] / "density.safetensors"
-        make = partial(cloud, file, float(pearson["all"]))
+        total = int(table.set_index("type").at["all", "weights"])
+        make = partial(cloud, file, float(pearson["all"]), total)
         frame.draw(once(("density", now.folders["scores"].name), make), "density")
     with right:
         st.markdown(in_words(pearson))
@@ -167,12 +174,14 @@ def entanglement(now: Current) -> None:
         f"one training run (seed {now.config.seed}); the weights of one network are no independent sample, so there is "
         "no interval. † Pearson correlations as printed in the paper (Fang and Kim, ICLR 2026), on CIFAR-10: **other "
         "models and other data**, so compare the pattern, not the digits."
+        + (f" ‡ Of a sample of {n.weights(statistics.RANKED)} weights." if total > statistics.RANKED else "")
     )
 
 
-def cloud(file: Path, pearson: float) -> Figure:
-    """The 2-D density of the scores."""
-    return score_density(load_file(file), pearson)
+def cloud(file: Path, pearson: float, total: int) -> Figure:
+    """The 2-D density of the scores of all weights, or of a sample."""
+    sample = statistics.RANKED if total > statistics.RANKED else None
+    return score_density(load_file(file), pearson, sample=sample)
 
 
 frame.header(
@@ -181,6 +190,7 @@ frame.header(
     "by the second are the critical weights: the ones to rewind.",
 )
 now = frame.need(experiments.current(), "scores")
+frame.drawn_initial(now)
 r = scope.fraction_slider(now, "critical")
 critical = selection(now.folders["scores"], CWRF(fraction=r))
 numbers(now, critical, r)

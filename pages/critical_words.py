@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.figures import numbers as n
+from core.importance import statistics
 from pages.experiments import Current
 
 PAPER = {
@@ -61,7 +62,7 @@ def in_words(pearson: pd.Series) -> str:
 
 
 def correlation_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Ours beside the paper's, in the order of the network's types, "all" last."""
+    """Ours beside the paper's, in the order of the network's types, "all" last; ‡ where Spearman is of a sample."""
     ours = table.set_index("type")
     rows = []
     for kind in [*dict.fromkeys([*ours.index.drop("all"), *list(PAPER)[:-1]]), "all"]:
@@ -73,22 +74,30 @@ def correlation_table(table: pd.DataFrame) -> pd.DataFrame:
                 "Pearson": n.correlation(here.get("pearson")),
                 "ResNet18 †": theirs[0],
                 "ViT †": theirs[1],
-                "Spearman": n.correlation(here.get("spearman")),
+                "Spearman": n.correlation(here.get("spearman"))
+                + (" ‡" if here.get("weights", 0) > statistics.RANKED else ""),
                 "number": n.weights(here.get("weights")),
             }
         )
     return pd.DataFrame(rows)
 
 
-def changed(facts: dict[str, float]) -> str:
-    """Whether movement or size tells which weights of a layer are critical."""
+def changed(facts: dict[str, float], drawn_initial: bool = False) -> str:
+    """Whether movement or size tells which weights of a layer are critical; of an initial draw that the network never
+    started from nothing moved."""
     if math.isnan(facts["critical_moved"]):
         return "No weight of this layer is critical at this r."
     if math.isnan(facts["others_moved"]):
-        return f"Every weight of this layer is critical; training moved them by {n.plain(facts['critical_moved'])}."
-    return (
+        every = "Every weight of this layer is critical"
+        return f"{every}." if drawn_initial else f"{every}; training moved them by {n.plain(facts['critical_moved'])}."
+    moved = (
         f"Training moved the critical weights of this layer by **{n.plain(facts['critical_moved'])}** on average, the "
-        f"others by **{n.plain(facts['others_moved'])}**. Picking equally many weights by size alone would find "
+        f"others by **{n.plain(facts['others_moved'])}**."
+    )
+    if drawn_initial:
+        moved = "How far training moved these weights is not known: the initial values here are drawn at random."
+    return (
+        f"{moved} Picking equally many weights by size alone would find "
         f"**{n.fraction(facts['among_largest'])}** of the critical ones: the rest are critical for where they sit, not "
         "for how large they are."
     )

@@ -14,7 +14,7 @@ from core import jobs
 from core.config import BadInput
 from core.defence import CWRF, named, objective_of
 from core.defenses import CrossEntropy
-from core.experiment import Experiment, config_of, finished, plan
+from core.experiment import Experiment, complete, config_of, finished, plan
 from core.figures.numbers import count, fraction
 from core.store import Store, read_json
 from core.sweeps.listing import in_sweeps
@@ -55,9 +55,19 @@ class Current:
         return stage in self.folders and (self.folders[stage] / "stage.json").is_file()
 
     @property
+    def whole(self) -> bool:
+        """Whether all of its stages are finished and there; a finished experiment may have lost some since."""
+        return all(self.has(stage) for stage in self.folders)
+
+    @property
     def trained(self) -> str:
         """Key of the stage that gave the model before the defence."""
         return "load" if self.config.weights else "train"
+
+    @property
+    def drawn_initial(self) -> bool:
+        """Whether the initial weights were drawn here for a network that somebody brought without its own."""
+        return self.config.weights is not None and self.config.weights.initial is None
 
     @property
     def cwrf(self) -> CWRF:
@@ -110,9 +120,17 @@ class Current:
         return _values(str(self.folders[stage] / f"{name}.json"))
 
 
-@st.cache_resource
 def open_store() -> Store:
-    """The store of this server; raises BadInput where it cannot be used."""
+    """The store of this server, made anew where somebody deleted it; raises BadInput where it cannot be used."""
+    store = _store()
+    if not (store.root / "jobs").is_dir():
+        _store.clear()
+        store = _store()
+    return store
+
+
+@st.cache_resource
+def _store() -> Store:
     return Store()
 
 
@@ -149,10 +167,13 @@ def current() -> Current | None:
     return Current(key, config, store)
 
 
-def show(key: str) -> None:
-    """Make another experiment the current one, from the next run of the page on."""
-    for name in SHARED:
+def show(key: str | None) -> None:
+    """Make another experiment, or none, the current one, from the next run of the page on."""
+    for name in (*SHARED, "experiment"):
         st.session_state.pop(name, None)
+    if key is None:
+        st.query_params.pop("experiment", None)
+        return
     st.session_state["experiment"] = key
     st.query_params["experiment"] = key
 
@@ -162,7 +183,7 @@ def start(experiment: Experiment) -> str | None:
     store = open_store()
     try:
         key = experiment.hash
-        if not finished(store, key):
+        if not complete(store, experiment):
             jobs.submit(store, experiment.model_dump(mode="json"), key)
     except BadInput as error:
         st.error(str(error), icon=":material/error:")
@@ -192,7 +213,7 @@ def _unknown(store: Store, key: str) -> None:
         icon=":material/link_off:",
     )
     newest = next(iter(known(store)), None)
-    if newest and st.button("Show the newest experiment instead"):
+    if st.button("Show the newest experiment instead" if newest else "Begin with an empty store"):
         show(newest)
         st.rerun()
     st.stop()

@@ -19,7 +19,7 @@ from core.defenses.dpsgd import shown
 from core.experiment import title
 from core.figures import CONFIG, caption_of, roc_figure
 from core.figures.numbers import seconds
-from pages.experiments import Current, start
+from pages.experiments import Current, open_store, start
 from pages.once import once
 
 ICONS = {
@@ -32,6 +32,7 @@ ICONS = {
     "cancelled": ":material/cancel:",
     "interrupted": ":material/bolt:",
 }
+LOST = "Some of its results are no longer in the store. Starting it again computes them."
 NAMES = st.column_config.TextColumn(pinned=True, width=205)
 """A column of names that stays in place: on a phone a number is seen beside it."""
 
@@ -58,19 +59,21 @@ def job_panel(now: Current) -> None:
     """Stages with progress, live; cancel while it runs, the reason and a way on when it has stopped."""
     job = now.job
     if job is None:
-        st.info("This experiment was never finished and no run is known. Start it to compute what is missing.")
+        never = "This experiment was never finished and no run is known. Start it to compute what is missing."
+        st.info(LOST if now.finished else never)
         resume_button(now, "Start")
         return
     if job.active:
         st.fragment(run_every=1.0)(_live)(now, tuple(now.has(key) for key in now.folders))
         return
-    _stages(job)
+    if job.state != "done":  # else something was lost since, and what it says of its stages is no longer so
+        _stages(job)
     words = {
         "failed": f"It stopped with an error: {job.error}",
         "interrupted": "The process was stopped from outside. Finished stages are kept; resuming computes the rest.",
         "cancelled": "It was cancelled. Finished stages are kept; resuming computes the rest.",
     }
-    said = words.get(job.state, "Some of its results are no longer in the store. Starting it again computes them.")
+    said = words.get(job.state, LOST)
     (st.error if job.state == "failed" else st.warning)(said)
     resume_button(now, "Try again" if job.state == "failed" else "Resume")
     log = job.folder / "log.txt"
@@ -104,7 +107,10 @@ def _live(now: Current, had: tuple[bool, ...]) -> None:
 def _stages(job: jobs.JobStatus) -> None:
     """One line per stage and a bar for the one under way."""
     if job.state == "queued":
-        st.caption("Waiting for a free slot: another run is using this machine.")
+        # it is queued while its process starts, too
+        running = sum(other.state == "running" for other in jobs.listing(open_store()))
+        busy = running >= jobs.slots()
+        st.caption("Waiting for a free slot: another run is using this machine." if busy else "Starting …")
     for stage in job.stages:
         if stage.state == "skipped":
             continue
@@ -122,6 +128,17 @@ def header(title: str, sentence: str) -> None:
     """The head of a page: what am I looking at."""
     st.title(title, anchor=False)
     st.markdown(sentence)
+
+
+def drawn_initial(now: Current) -> None:
+    """What "initial" means where somebody brought a network without its initial weights."""
+    if now.drawn_initial:
+        assert now.config.weights
+        st.info(
+            "This network was brought without its initial weights. “Initial” is a random draw here (seed "
+            f"{now.config.weights.initial_seed}) that it never started from: the scores are those of trainings from "
+            "that draw, and rewinding sends weights to it."
+        )
 
 
 def draw(figure: Figure, key: str, caption: bool = True) -> None:

@@ -174,6 +174,7 @@ frame.header(
     "tell members from each, and how much of both scores lies there.",
 )
 now = frame.need(experiments.current(), "scores", "before")
+frame.drawn_initial(now)
 regions = by_region(now.table("scores", "layers"))
 risks = measured(now)
 before = risks[risks["when"] == "before"]

@@ -30,4 +30,7 @@ except BadInput as error:
     st.error(str(error), icon=":material/folder_off:")
     st.stop()
 sidebar.show()
-page.run()
+try:
+    page.run()
+except BadInput as error:  # such as an experiment that is not finished and whose records have been moved
+    st.error(f"The rest of this page cannot be drawn: {error}.", icon=":material/error:")

@@ -22,7 +22,7 @@ def training(now: Current) -> None:
     """State of the current experiment, its accuracy once audited, and its curves."""
     st.subheader("This experiment's training", anchor=False)
     st.markdown(f"**{experiments.title_of(now.config)}** · {experiments.facts(now)}")
-    if now.finished:
+    if now.whole:
         results(now, False)
         return
     left, right = st.columns([1, 2])

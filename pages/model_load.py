@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from core.config import BadInput
@@ -14,8 +17,9 @@ from core.data.config import DataConfig
 from core.data.facts import facts, suggested_sizes
 from core.experiment import Experiment, LoadedWeights
 from core.figures.numbers import count
+from core.models import MODELS
 from core.store import digest
-from pages import experiments, forms
+from pages import experiments, forms, frame
 from pages import model_parts as parts
 from pages.experiments import Current
 from pages.uploads import say, uploaded
@@ -37,6 +41,7 @@ def draw(now: Current | None) -> None:
     if data is None:
         return
     model = parts.architecture(base, data.kind, "load-model")
+    frame.folded("Names and shapes that the files of weights need", partial(_names, data, model))
     recipe = parts.recipe(base, data.kind, model["kind"], "load")
     st.caption(
         "The recipe is that of the two scoring runs and of the fine-tuning: best the one the network was trained with."
@@ -87,6 +92,33 @@ def _weights() -> dict[str, Any]:
                 "initial_seed"
             ]
         return given
+
+
+def _names(data: DataConfig, model: dict[str, Any]) -> None:
+    """What a file of weights for this architecture and these records must hold."""
+    st.markdown(
+        "The keys of the state dict; ResNet-18 and ViT follow torchvision's names (`resnet18`, `VisionTransformer`), "
+        "with a stem for small images. A prefix `module.` of data-parallel training is taken off."
+    )
+    config = forms.validated(MODELS[model["kind"]], model)
+    if config is None:
+        return
+    try:
+        found = facts(data)
+        table = _expected(config.model_dump_json(), found.shape, found.classes)
+    except BadInput as error:
+        say(error)
+        return
+    st.dataframe(table, hide_index=True, height=320, alt="Names and shapes of the expected tensors")
+
+
+@st.cache_data(max_entries=20, show_spinner="Listing the weights …")
+def _expected(model: str, shape: tuple[int, ...], classes: int) -> pd.DataFrame:
+    from core.brought import expected
+
+    value = json.loads(model)
+    config = MODELS[value["kind"]].model_validate(value)
+    return pd.DataFrame(expected(config, shape, classes), columns=["name", "shape"])
 
 
 # ---- records

@@ -9,7 +9,7 @@ import streamlit as st
 from core.config import BadInput
 from core.data.facts import check_sizes, facts
 from core.estimate import Estimate, estimate, measure
-from core.experiment import Experiment, finished, title
+from core.experiment import Experiment, complete, title
 from core.figures.numbers import seconds
 from core.training import TrainConfig
 from core.training.recipes import suggested
@@ -100,9 +100,8 @@ def start(experiment: Experiment, label: str, key: str) -> None:
 
 
 def _finished(experiment: Experiment) -> tuple[bool, bool]:
-    """Whether the experiment is finished, and whether it is the one on the page (finished or under way)."""
-    key = experiment.hash
-    return finished(experiments.open_store(), key), key == st.session_state.get("experiment")
+    """Whether the experiment has all its results, and whether it is the one on the page (finished or under way)."""
+    return complete(experiments.open_store(), experiment), experiment.hash == st.session_state.get("experiment")
 
 
 def _cost(cost: Estimate) -> None:

@@ -198,6 +198,7 @@ now = experiments.current()
 if now is None:
     empty()
 elif now.finished:
+    frame.need(now, "before", *(("defended", "after") if now.config.defence else ()))
     story(now)
     next_steps()
     frame.folded("How these numbers came about", partial(details, now))

@@ -11,10 +11,12 @@ import streamlit as st
 from pydantic import ValidationError
 
 from core.config import BadInput, explain
+from core.data import Dataset
 from core.defence import CWRF, Finetune, FineTuning, FromScratch, objective_of
-from core.experiment import Experiment, preview_stage, ranking_stage, selection
+from core.experiment import INDEX, Experiment, preview_stage, ranking_stage, selection, title
 from core.figures import before_after, critical_counts, curves
 from core.figures import numbers as n
+from core.packing import packed
 from core.progress import Progress
 from core.store import read_json
 from pages import experiments, forms, frame, scope
@@ -24,6 +26,8 @@ from pages.onion import onion
 
 KINDS: dict[str, Any] = {"cwrf": CWRF, "fine-tuning": FineTuning, "scratch": FromScratch}
 BUTTONS = {CWRF: "Rewind and fine-tune", FineTuning: "Fine-tune", FromScratch: "Train from scratch"}
+SHOWN = 4
+"""Most channels or features whose normalisation is written out."""
 DRAWN = ("selection", "ranking", "base", "mode", "rewind_to", "rounds")
 
 frame.header(
@@ -133,12 +137,12 @@ def overrides(now: Current, layers: pd.DataFrame, start: dict[str, float]) -> di
 def at_once(experiment: Experiment, now: Current) -> pd.DataFrame | None:
     """How many weights of each layer would be rewound, without a job."""
     try:
-        stage = ranking_stage(experiment)
-        if stage.key == "scores":
-            folder = now.folders["scores"]
+        own = experiment.defence == now.config.defence and now.has("ranking")
+        if own or experiment.defence.selection in INDEX:  # what is in the store needs no source files
+            folder = now.folders["ranking" if own else "scores"]
         else:  # a rival rule ranks by something that is not scored in every experiment
             with st.spinner("Ranking the weights …", show_time=True):
-                folder = now.store.ensure(stage, Progress())
+                folder = now.store.ensure(ranking_stage(experiment), Progress())
         chosen = selection(folder, experiment.defence)
     except BadInput as error:
         st.error(str(error))
@@ -174,9 +178,16 @@ def with_group_norm(now: Current, defence: Any) -> None:
 
 def preview(experiment: Experiment, now: Current) -> None:
     """Accuracy and AUC of the rewound, not yet fine-tuned model, on request."""
-    stage = preview_stage(experiment)
+    try:
+        stage = preview_stage(experiment)
+    except BadInput as error:  # the records have been moved since the experiment ran
+        st.caption(f"Its accuracy before the fine-tuning cannot be checked: {error}.")
+        return
     found = now.store.find(stage)
-    if found is None and st.button(
+    missing = [title(needed.key).lower() for needed in stage.inputs.values() if now.store.find(needed) is None]
+    if found is None and missing:  # a training belongs into a job, which can be cancelled
+        st.caption(f"Its accuracy before the fine-tuning can be checked once a run has computed: {', '.join(missing)}.")
+    elif found is None and st.button(
         "Check it before fine-tuning",
         icon=":material/visibility:",
         help="Rewinds the weights and measures accuracy and the loss attack at once, without any fine-tuning.",
@@ -253,15 +264,25 @@ def download(now: Current) -> None:
             "only the model wrapped as `core.defenses.hamp_output.RandomisedOutput(model, "
             f"key={json.dumps(released['key'])})` has the risk shown here."
         )
-    weights = now.folders["defended"] / "final.safetensors"
+    dataset = Dataset.read(now.folders["data"], records=False)
     st.download_button(
         "Download the defended weights (safetensors)",
-        data=weights.read_bytes,
+        data=partial(packed, now.folders["defended"], dataset, now.config, now.key),
         file_name=f"defended-{now.key}.safetensors",
         mime="application/octet-stream",
         icon=":material/download:",
         on_click="ignore",
+        help="The header (`safetensors.safe_open(file, framework).metadata()`) holds, as JSON texts, what the weights "
+        "need to be used: `model` (architecture), `classes`, `shape` of a record, `mean` and `std` of the "
+        "normalisation, `released` (how outputs are replaced, or null) and `experiment`, the hash.",
     )
+    what, scale = ("channel", ", of pixels from 0 to 1") if dataset.kind == "image" else ("feature", "")
+    if len(dataset.mean) <= SHOWN:
+        mean, std = (", ".join(map(n.plain, values.tolist())) for values in (dataset.mean, dataset.std))
+        numbers = f"mean {mean}, std {std} (by {what}{scale})"
+    else:
+        numbers = f"mean and std of the {n.count(len(dataset.mean))} {what}s are in the file's header"
+    st.caption(f"The network sees (x − mean) / std: {numbers}.")
 
 
 def details() -> None:
@@ -280,6 +301,7 @@ def details() -> None:
 
 
 now = frame.need(experiments.current(), "scores", "before")
+frame.drawn_initial(now)
 layers = now.table("scores", "layers")
 defence = controls(now, layers)
 experiment = None
@@ -290,28 +312,28 @@ if defence:
     except ValidationError as error:  # of the whole, such as data that do not go with the objective
         st.error(explain(error, Experiment))
         with_group_norm(now, defence)
+mine = experiment is not None and experiment.defence == now.config.defence
+done = all(now.has(stage) for stage in ("data", "defended", "after", "experiment"))
 if experiment and isinstance(defence, CWRF):
-    if at_once(experiment, now) is None:
-        experiment = None
-    else:
+    if at_once(experiment, now) is not None:
         preview(experiment, now)
+    elif not mine:
+        experiment = None
 if experiment:
     button = BUTTONS[type(experiment.defence)]
-    mine = experiment.defence == now.config.defence
-    if mine and now.finished:
+    if mine and done:
         st.subheader("Result", anchor=False)
         outcome(now)
         if isinstance(now.config.defence, CWRF):
             onion(now)
-    elif mine and now.job is not None:
+    elif mine and (now.job is not None or now.finished):
         st.subheader(button, anchor=False)
         frame.job_panel(now)
     elif st.button(button, type="primary", icon=":material/history:") and experiments.start(experiment):
         st.rerun()
-    if not mine and now.finished and now.config.defence:
-        frame.folded(
-            f"Result of the experiment shown so far: {experiments.title_of(now.config)}", partial(outcome, now)
-        )
-    frame.folded("What a rewind does", details)
 elif now.job is not None and now.job.active:
     frame.job_panel(now)
+if not mine and done:
+    frame.folded(f"Result of the experiment shown so far: {experiments.title_of(now.config)}", partial(outcome, now))
+if experiment:
+    frame.folded("What a rewind does", details)

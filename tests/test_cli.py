@@ -254,6 +254,12 @@ def test_a_model_that_is_brought_needs_to_say_what_it_was_trained_on(capsys, sto
     )
 
 
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_the_seed_of_a_fresh_initialisation_has_bounds(capsys, store, seed):
+    flags = ["--weights.trained", "model.safetensors", "--weights.initial_seed", seed]
+    assert "weights.initial_seed: should be" in refused(capsys, "run", "--store", store, *flags)
+
+
 def test_what_nobody_expected_is_one_line_too(capsys, store, monkeypatch):
     def fails(*_):
         raise OSError("No space left on device")

@@ -239,7 +239,7 @@ def test_another_format_is_refused_with_both_versions_and_the_way_out(tmp_path):
     Store(tmp_path)
     assert read_json(tmp_path / "format.json") == {"format": 2}
     write_json(tmp_path / "format.json", {"format": 9})
-    with pytest.raises(BadInput, match=r"format 9, .*format 2; .*--store, or delete") as caught:
+    with pytest.raises(BadInput, match=r"format 9, .*format 2; .*--store or .*REWINDLAB_STORE, or delete") as caught:
         Store(tmp_path)
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
     (tmp_path / "format.json").write_text("{")
@@ -250,7 +250,9 @@ def test_another_format_is_refused_with_both_versions_and_the_way_out(tmp_path):
 def test_a_store_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     for root in (tmp_path / "file", tmp_path / "file" / "runs"):
-        with pytest.raises(BadInput, match=r"cannot be written \(.+\); give another with --store") as caught:
+        with pytest.raises(
+            BadInput, match=r"cannot be written \(.+\); give another with --store or .*REWINDLAB_STORE"
+        ) as caught:
             Store(root)
         assert str(root) in str(caught.value)
     Store(tmp_path / "runs")

@@ -12,12 +12,18 @@ from core.figures.numbers import correlation, weights
 from core.figures.palette import COUNTS
 
 
-def score_density(grid: Mapping[str, np.ndarray], pearson: float | None = None, of: str = "all weights") -> go.Figure:
+def score_density(
+    grid: Mapping[str, np.ndarray],
+    pearson: float | None = None,
+    of: str = "all weights",
+    *,
+    sample: int | None = None,
+) -> go.Figure:
     """2-D density of the two scores on log-log axes, colour logarithmic in the number of weights.
 
     `grid` holds x_edges [X+1] (log10 learnability), y_edges [Y+1] (log10 vulnerability) and counts [X, Y], as
     `numpy.histogram2d` returns them. `pearson` is the correlation of the scores themselves (not of their logs) over
-    the weights named by `of`.
+    the weights named by `of`. `sample`: how many weights were drawn to be counted, where it is not all of them.
     """
     x_title, y_title = "learnability score (log scale)", "vulnerability score (log scale)"
     counts = np.asarray(grid["counts"], float)
@@ -33,11 +39,11 @@ def score_density(grid: Mapping[str, np.ndarray], pearson: float | None = None, 
             zmin=0,
             colorscale=COUNTS,
             customdata=counts.T,
-            hovertemplate="learnability 10^%{x:.1f}<br>vulnerability 10^%{y:.1f}<br>%{customdata:,} weights"
-            "<extra></extra>",
+            hovertemplate="learnability 10^%{x:.1f}<br>vulnerability 10^%{y:.1f}<br>%{customdata:,} "
+            f"{'sampled weights' if sample else 'weights'}<extra></extra>",
             hoverongaps=False,
             colorbar=color_bar(
-                "weights per cell",
+                "sampled weights per cell" if sample else "weights per cell",
                 tickvals=np.log10(ticks),
                 ticktext=[weights(tick).removesuffix(".0").replace(".0 ", " ") for tick in ticks],
             ),
@@ -52,6 +58,7 @@ def score_density(grid: Mapping[str, np.ndarray], pearson: float | None = None, 
         fig,
         caption="The narrower the band along the diagonal, the more the weights a model learns with are the ones that "
         f"give its members away{f' ({told} over {of})' if told else ''}."
+        + (f" Counted in a sample of {weights(sample)} weights." if sample else "")
         + (" Up to one weight in a thousand lies left of or below the axes." if cut else ""),
         x=x_title,
         y=y_title,

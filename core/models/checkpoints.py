@@ -113,7 +113,7 @@ def fit(model: nn.Module, state: Mapping[str, Tensor], what: str = "trained weig
     problems = [f"{name} is missing" for name in own if name not in state]
     problems += [f"{name} is unexpected" for name in state if name not in own]
     problems += [
-        f"{name} is {_size(state[name])} instead of {_size(own[name])}"
+        f"{name} is {size(state[name])} instead of {size(own[name])}"
         for name in own
         if name in state and state[name].shape != own[name].shape
     ]
@@ -141,5 +141,6 @@ def _check_classes(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[s
     raise BadInput(f"{what} are for {len(given)} classes, the data have {len(own[head])}")
 
 
-def _size(tensor: Tensor) -> str:
+def size(tensor: Tensor) -> str:
+    """A tensor's shape in words."""
     return "×".join(str(side) for side in tensor.shape) or "a single number"

@@ -135,6 +135,14 @@ def test_density_is_not_transposed() -> None:
     z = np.asarray(fig.data[0].z, float)
     assert z.shape == (2, 3) and z[0, 2] == 2 and np.isnan(z[1, 2])
     assert any("Pearson r = .941" in note.text for note in fig.layout.annotations)
+    assert "sample" not in figures.caption_of(fig) + fig.data[0].hovertemplate
+
+
+def test_a_density_of_a_sample_says_so() -> None:
+    grid = {"x_edges": np.arange(3), "y_edges": np.arange(3), "counts": np.ones((2, 2))}
+    fig = figures.score_density(grid, 0.5, sample=1_000_000)
+    assert "Counted in a sample of 1.0 M weights" in figures.caption_of(fig)
+    assert "sampled weights" in fig.data[0].hovertemplate and "sampled" in fig.data[0].colorbar.title.text
 
 
 def test_concentration_says_what_the_chosen_fraction_holds() -> None:

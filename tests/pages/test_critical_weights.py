@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import streamlit
 from streamlit.testing.v1 import AppTest
 
 from core.experiment import parse, run
+from core.importance import statistics
 from core.store import Store
-from tests.pages.conftest import unfold
+from tests.pages.conftest import said, unfold
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -108,6 +110,18 @@ def test_correlations_stand_beside_the_papers(page: AppTest) -> None:
     assert any("other models and other data" in caption.value for caption in page.caption)
 
 
+def test_a_sample_is_called_one(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    turn(page, "Learning and leaking")
+    assert "a sample of" not in said(page) and "‡" not in "".join(page.dataframe[0].value["Spearman"])
+    monkeypatch.setattr(statistics, "RANKED", 200)
+    streamlit.cache_resource.clear()
+    page.run()
+    assert "Counted in a sample of 200 weights" in said(page) and "‡ Of a sample of 200 weights" in said(page)
+    assert "sampled weights per cell" in page.get("plotly_chart")[0].proto.spec
+    table = page.dataframe[0].value.set_index("weights")
+    assert table.at["all", "Spearman"].endswith(" ‡") and "‡" not in table.at["norm", "Spearman"]
+
+
 def test_formulas_are_folded_away(page: AppTest) -> None:
     folded = next(block for block in page.expander if "What learnability" in block.label)
     assert not folded.proto.expanded and not page.latex
@@ -142,6 +156,15 @@ def test_a_deep_network_is_shown_region_by_region(tmp_path: Path, monkeypatch: p
             turn(page, part)
             assert not page.exception and page.get("plotly_chart")
         assert page.dataframe[0].value["weights"].iloc[-1] == "all"
+        turn(page, "Where they sit")
+        (layers,) = [box.label for box in page.expander if re.fullmatch(r"All \d+ layers", box.label)]
+        unfold(page, layers)
+        assert not page.exception
+        drawn = [json.loads(chart.proto.spec) for chart in page.get("plotly_chart")]
+        rows = [
+            len(figure["layout"]["yaxis"]["ticktext"]) for figure in drawn if figure["data"][0]["type"] == "heatmap"
+        ]
+        assert rows == [4, int(layers.split()[1])]
         page.switch_page("layer_risk.py").run()
         assert not page.exception
     finally:

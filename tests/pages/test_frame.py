@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -11,6 +13,7 @@ from core.experiment import Experiment
 from core.store import Store, write_json
 from pages import sidebar
 from pages.experiments import Current, title_of
+from tests.pages.conftest import said
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -63,6 +66,23 @@ def test_a_config_is_read_once_for_its_label(finished_store: Store, monkeypatch:
     page = AppTest.from_file(str(ROOT / "pages/main.py"), default_timeout=30).run()
     page.switch_page("model.py").run()
     assert not page.exception and len(read) == 1
+
+
+def test_a_queued_run_waits_only_where_another_one_runs(tmp_path: Path, open_page, monkeypatch) -> None:
+    """A run is queued, too, while its process imports what it needs."""
+    monkeypatch.setenv("REWINDLAB_SLOTS", "1")
+    store = Store(tmp_path / "runs")
+    first, second = (Experiment(seed=seed) for seed in (1, 2))
+    alive = {"pid": os.getpid(), "create_time": psutil.Process().create_time()}
+    for experiment in (first, second):
+        _begin(store, experiment)
+    queued = store.root / "jobs" / first.hash / "state.json"
+    write_json(queued, _ended(1.0) | alive | {"state": "queued"})
+    page = open_page(store.root, first.hash)
+    assert not page.exception and "Starting …" in said(page) and "another run" not in said(page)
+    write_json(store.root / "jobs" / second.hash / "state.json", _ended(2.0) | alive | {"state": "running"})
+    page.run()
+    assert not page.exception and "another run is using this machine" in said(page)
 
 
 def _begin(store: Store, experiment: Experiment) -> None:

@@ -184,6 +184,19 @@ def test_weights_that_do_not_fit_are_named_and_nothing_is_lost(load: AppTest, fi
     assert "Kept from before: rows.json" in texts(load) and "The weights fit" in texts(load)
 
 
+def test_the_names_that_a_file_needs_are_listed(load: AppTest, files: dict, tmp_path: Path) -> None:
+    upload(load, rows=files["rows"])
+    unfold(load, "Names and shapes")
+    assert not load.exception and "torchvision's names" in texts(load)
+    (tmp_path / "own").write_bytes(files["trained"][1])
+    own = {
+        name: "×".join(map(str, value.shape)) or "a single number"
+        for name, value in load_file(tmp_path / "own").items()
+    }
+    listed = load.dataframe[0].value
+    assert dict(zip(listed["name"], listed["shape"], strict=True)) == own
+
+
 def test_rows_outside_the_data_are_named(load: AppTest) -> None:
     upload(load, rows=("rows.json", b'{"members": [1, 2000]}', ""))
     assert "members lists row 2000, but the data have rows 0 to 1796" in load.error[0].value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -37,6 +39,8 @@ def test_the_finished_rewind_shows_its_outcome(finished_store: Store) -> None:
     page = _open()
     assert not page.exception
     assert any("paired DeLong" in m.value for m in page.markdown)
+    assert any(b.label == "Check it before fine-tuning" for b in page.button)
+    assert re.search(r"\(x − mean\) / std: mean \.?[\d.]+, std [\d.]+ \(by channel", said(page))
     assert any("Did the risk move?" in s.value for s in page.subheader)
 
 
@@ -107,6 +111,9 @@ def test_the_early_epoch_is_asked_for_only_where_it_is_used(finished_store: Stor
     _box(page, "Rewind to").set_value("early").run()
     assert not page.exception
     next(number for number in page.number_input if number.label == "Early epoch").set_value(1).run()
+    # its training is a job's work
+    assert not any(b.label == "Check it before fine-tuning" for b in page.button)
+    assert "once a run has computed: an early epoch, to rewind to" in said(page)
     next(b for b in page.button if b.label == "Rewind and fine-tune").click().run()
     assert [(e.defence.rewind_to, e.defence.early_epoch) for e in started] == [("early", 1)]
 
