@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from core.config import BadInput, explain
-from core.defence import CWRF, FineTuning, FromScratch, nothing, objective_of
+from core.defence import CWRF, Finetune, FineTuning, FromScratch, nothing, objective_of
 from core.experiment import Experiment
 from core.sweeps.sweep import Label, Sweep, SweepPoint
 
@@ -26,7 +26,8 @@ class Rival(NamedTuple):
     strength: str
     """The field that trades accuracy for privacy."""
     strengths: tuple[float, ...]
-    """From weak to strong; the middle one is the default strength."""
+    """From weak to strong; the middle one is what presets use where they ask for one strength and the experiment's own
+    objective is another. It need not be the field's default."""
 
 
 RIVALS: dict[str, Rival] = {
@@ -105,7 +106,16 @@ def defences(experiment: Experiment, seeds: int = 1) -> Sweep:
         for kind, how, words in HOW
         if (name, kind) != ("cross-entropy", "scratch")  # that is the model before
     ]
-    points.append(_point(_stopped(experiment, 0.5), method="early stopping, half the epochs", how="from scratch"))
+    stopped = "early stopping"
+    points.append(
+        _point(_stopped(experiment, 0.5), method=f"{stopped}, half the epochs", how="from scratch", objective=stopped)
+    )
+    if _tuning_epochs(experiment) > 1:  # of a single epoch there is no half
+        points += [
+            _point(_stopped(experiment, 0.5, kind), method=words.format(stopped), how=how, objective=stopped)
+            for kind, how, words in HOW
+            if kind != "scratch"
+        ]
     return _sweep("defences", experiment, points, seeds)
 
 
@@ -126,7 +136,15 @@ def curves(experiment: Experiment, seeds: int = 1) -> Sweep:
         _point(_stopped(experiment, share), method="early stopping", strength=1 - share, how="from scratch")
         for share in (0.75, 0.5, 0.25)
     ]
-    points += [_point(_rewound(experiment, fraction=r), method="CWRF", strength=r) for r in FRACTIONS[::3]]
+    along = FRACTIONS[::3]
+    points += [
+        _point(_with(experiment, "cross-entropy", "cwrf", fraction=r), method="CWRF alone", strength=r) for r in along
+    ]
+    own = _own(experiment)
+    if objective_of(own).kind != CE["kind"]:
+        # "CWRF + …" alone may be a line along the objective's strength
+        name = f"CWRF + {objective_of(own).title}, along r"
+        points += [_point(_rewound(experiment, fraction=r), method=name, strength=r) for r in along]
     return _sweep("curves", experiment, points, seeds)
 
 
@@ -258,14 +276,25 @@ def _with(
 
 
 def _tuned(experiment: Experiment, objective: dict[str, Any]) -> dict[str, Any]:
-    """Fine-tuning with this objective, for as long as the experiment's own."""
+    """Fine-tuning with this objective, for as long as the experiment's own and never stopped early."""
     own = getattr(experiment.defence, "finetune", None)
-    return {"objective": objective} | ({"epochs": own.epochs, "lr": own.lr} if own else {})
+    # said, because what is not is taken from the experiment
+    return {"objective": objective, "stop_after": None} | ({"epochs": own.epochs, "lr": own.lr} if own else {})
 
 
-def _stopped(experiment: Experiment, share: float) -> dict[str, Any]:
-    epochs = max(1, round(share * experiment.train.epochs))
-    return {"defence": _scratch(CE) | {"stop_after": epochs if epochs < experiment.train.epochs else None}}
+def _tuning_epochs(experiment: Experiment) -> int:
+    """Epochs of the fine-tunings around this experiment."""
+    return getattr(experiment.defence, "finetune", Finetune()).epochs
+
+
+def _stopped(experiment: Experiment, share: float, kind: str = "scratch") -> dict[str, Any]:
+    """Changes that use cross-entropy in this way and stop after this share of its epochs."""
+    changes = _with(experiment, "cross-entropy", kind)
+    whole = experiment.train.epochs if kind == "scratch" else _tuning_epochs(experiment)
+    epochs = max(1, round(share * whole))
+    last = changes["defence"] if kind == "scratch" else changes["defence"]["finetune"]
+    last["stop_after"] = epochs if epochs < whole else None
+    return changes
 
 
 def _scratch(objective: dict[str, Any]) -> dict[str, Any]:
