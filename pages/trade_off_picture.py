@@ -41,7 +41,7 @@ def prepared(
     front = pareto_front(
         accuracy=pd.concat([means[ACCURACY], before[ACCURACY]]), risk=pd.concat([means[risk], before[risk]])
     )
-    means = means.assign(front=front[: len(means)], label=[words.label(s, axis) for s in means["strength"]])
+    means = means.assign(front=front[: len(means)], label=words.labels(means, axis))
     return shown, means, before.assign(front=front[len(means) :], label="")
 
 

@@ -48,6 +48,8 @@ RIVALS: dict[str, Rival] = {
 
 FRACTIONS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
 LAMBDAS = (0.1, 0.3, 0.5, 0.7, 0.9)
+LEFT_OUT = "epochs left out"
+"""What the strength of early stopping is, as a share of all."""
 CE = {"kind": "ce"}
 PAPER = {"mode": "A3", "selection": "pve", "rewind_to": "initial", "rounds": 1}
 """CWRF as published, where a preset does not vary it."""
@@ -125,6 +127,7 @@ def curves(experiment: Experiment, seeds: int = 1) -> Sweep:
             _with(experiment, name, kind, strength),
             method=words.format(name),
             strength=strength,
+            field=rival.strength,
             how=how,
             objective=name,
         )
@@ -133,18 +136,17 @@ def curves(experiment: Experiment, seeds: int = 1) -> Sweep:
         for strength in rival.strengths
     ]
     points += [
-        _point(_stopped(experiment, share), method="early stopping", strength=1 - share, how="from scratch")
+        _point(
+            _stopped(experiment, share), method="early stopping", strength=1 - share, field=LEFT_OUT, how="from scratch"
+        )
         for share in (0.75, 0.5, 0.25)
     ]
-    along = FRACTIONS[::3]
-    points += [
-        _point(_with(experiment, "cross-entropy", "cwrf", fraction=r), method="CWRF alone", strength=r) for r in along
-    ]
-    own = _own(experiment)
-    if objective_of(own).kind != CE["kind"]:
-        # "CWRF + …" alone may be a line along the objective's strength
-        name = f"CWRF + {objective_of(own).title}, along r"
-        points += [_point(_rewound(experiment, fraction=r), method=name, strength=r) for r in along]
+    own = objective_of(_own(experiment))
+    for r in FRACTIONS[::3]:
+        at = {"strength": r, "field": "defence.fraction"}
+        points.append(_point(_with(experiment, "cross-entropy", "cwrf", fraction=r), method="CWRF alone", **at))
+        if own.kind != CE["kind"]:  # "CWRF + …" alone may be a line along the objective's strength
+            points.append(_point(_rewound(experiment, fraction=r), method=f"CWRF + {own.title}, along r", **at))
     return _sweep("curves", experiment, points, seeds)
 
 

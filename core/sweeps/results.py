@@ -19,7 +19,7 @@ def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
     """One row per finished point and seed, and one per seed for the model before any defence (method "none").
 
     attack: which one's results; empty: the first of the audit with a result. Columns: method, strength (nan: none),
-    seed, the labels; with _low and _high test_accuracy, auc, tpr_01 and tpr_001 (TPR at 1 % and 0.1 % FPR) and epsilon
+    seed, the labels (`field`: what the strength is a value of); with _low and _high test_accuracy, auc, tpr_01 and tpr_001 (TPR at 1 % and 0.1 % FPR) and epsilon
     (empirical lower bound) and test_calibration_error; train_accuracy, train_loss and test_loss
     (nats); dp_epsilon and dp_delta (guarantee of DP-SGD, nan: none); experiment (hash), audit (folder), adaptive (what
     the attack's reference models know).

@@ -14,7 +14,7 @@ import streamlit
 from streamlit.testing.v1 import AppTest
 
 from core.config import BadInput
-from core.experiment import run
+from core.experiment import Experiment, run
 from core.metrics import Box, over_seeds, pareto_front
 from core.store import Store
 from core.sweeps.cost import sweep_estimate
@@ -115,6 +115,24 @@ def test_boxes_and_axes():
     assert words.axis_of(Sweep(name=PRESETS["fraction"].title)) == "fraction r"
     assert words.label(0.05, "fraction r") == "r = 5\u00a0%" and words.label(0.1, "train.lr") == "lr = 0.1"
     assert words.label(float("nan"), "fraction r") == ""
+
+
+def test_a_strength_is_told_with_the_sign_of_its_field():
+    found = {}
+    for point in points(PRESETS["curves"].make(Experiment(), 1)):
+        table = pd.DataFrame([{**point.label}])
+        found.setdefault(point.label["method"], []).extend(words.labels(table, ""))
+    assert found["DP-SGD"] == ["ε = 1e+03", "ε = 100", "ε = 8"]
+    assert found["CWRF + HAMP"] == ["γ = 0.5", "γ = 0.8", "γ = 0.95"]
+    assert found["distillation"][0] == "T = 1" and found["PAST, fine-tuned"][0] == "λ = 0.005"
+    assert found["RelaxLoss"][-1] == "α = 1" and found["label smoothing"][0] == "smoothing = 0.05"
+    assert found["early stopping"][0] == "epochs left out = 25\u00a0%"
+    for line in ("CWRF alone", "CWRF + RelaxLoss, along r"):
+        assert found[line][:2] == ["r = 0.1\u00a0%", "r = 0.5\u00a0%"]
+    # a sweep noted by an earlier version does not name the field; a grid always does
+    assert words.labels(pd.DataFrame({"strength": [0.5, np.nan]}), "") == ["strength = 0.5", ""]
+    (point, _) = points(parse_sweep({"vary": {"importance.lam": [0.1, 0.2]}}))
+    assert words.labels(pd.DataFrame([point.label]), "") == ["λ = 0.1"]
 
 
 def test_fields_typed_as_text():
