@@ -10,7 +10,7 @@ import pandas as pd
 from core.audit import NO_REFERENCES
 from core.experiment import Experiment
 from core.figures import numbers as n
-from core.figures.methods import ACCURACY, RISKS, delta, guarantee
+from core.figures.methods import ACCURACY, RISKS, delta, guarantee, guaranteed
 from core.metrics import Box, matched, volumes
 from core.sweeps.presets import LEFT_OUT, PRESETS
 from core.sweeps.sweep import Sweep
@@ -57,7 +57,9 @@ def label(strength: float, axis: str) -> str:
     if not math.isfinite(strength):
         return ""
     known = SIGNS.get(axis) or sign(axis.rpartition(".")[2] or "strength")
-    return f"{known} = {n.fraction(strength) if is_fraction(axis) else n.plain(strength)}"
+    if is_fraction(axis):
+        return f"{known} = {n.fraction(strength)}"
+    return f"{known} = {n.count(int(strength)) if strength == int(strength) else n.plain(strength)}"
 
 
 def labels(table: pd.DataFrame, axis: str) -> list[str]:
@@ -196,6 +198,8 @@ def cells(means: pd.DataFrame, risks: list[str]) -> pd.DataFrame:
     """The table of all points: one line each, with intervals."""
     rows = []
     strengths = means["label"].astype(bool).any()
+    if guaranteed(means):  # of fine-tunings too, which are no risk of the model
+        risks = list(dict.fromkeys([*risks, "dp_epsilon"]))
     for row in means.to_dict("records"):
         shown = {"method": row["method"]} | ({"strength": row["label"] or n.MISSING} if strengths else {})
         shown |= {"test accuracy": value(row, ACCURACY)} | {RISKS[risk].title: value(row, risk) for risk in risks}

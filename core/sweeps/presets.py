@@ -143,7 +143,7 @@ def curves(experiment: Experiment, seeds: int = 1) -> Sweep:
     ]
     own = objective_of(_own(experiment))
     for r in FRACTIONS[::3]:
-        at = {"strength": r, "field": "defence.fraction"}
+        at: dict[str, str | float] = {"strength": r, "field": "defence.fraction"}
         points.append(_point(_with(experiment, "cross-entropy", "cwrf", fraction=r), method="CWRF alone", **at))
         if own.kind != CE["kind"]:  # "CWRF + …" alone may be a line along the objective's strength
             points.append(_point(_rewound(experiment, fraction=r), method=f"CWRF + {own.title}, along r", **at))
