@@ -96,6 +96,7 @@ def modes(experiment: Experiment, seeds: int = 1) -> Sweep:
             objective=name,
         )
         for name in ("cross-entropy", *_rivals(experiment))
+        if _enough(experiment, name, "cwrf")
         for mode in ("A1", "A2", "A3")
     ]
     return _sweep("modes", experiment, points, seeds)
@@ -107,6 +108,7 @@ def defences(experiment: Experiment, seeds: int = 1) -> Sweep:
         for name in ("cross-entropy", *_rivals(experiment))
         for kind, how, words in HOW
         if (name, kind) != ("cross-entropy", "scratch")  # that is the model before
+        and _enough(experiment, name, kind)
     ]
     stopped = "early stopping"
     points.append(
@@ -133,6 +135,7 @@ def curves(experiment: Experiment, seeds: int = 1) -> Sweep:
         )
         for name, rival in _rivals(experiment).items()
         for kind, how, words in HOW
+        if _enough(experiment, name, kind)
         for strength in rival.strengths
     ]
     points += [
@@ -235,6 +238,12 @@ def _rivals(experiment: Experiment) -> dict[str, Rival]:
     """Those the model can be trained with: weights somebody brings keep their batch norm, so not with DP-SGD."""
     fixed = experiment.weights is not None and getattr(experiment.model, "norm", "") == "batch"
     return {name: rival for name, rival in RIVALS.items() if not (fixed and name == "DP-SGD")}
+
+
+def _enough(experiment: Experiment, name: str, kind: str) -> bool:
+    """Whether an objective used in this way gets to work: adversarial regularisation begins with a plain epoch."""
+    epochs = experiment.train.epochs if kind == "scratch" else _tuning_epochs(experiment)
+    return name != "adversarial regularisation" or epochs != 1
 
 
 def _own(experiment: Experiment) -> CWRF:

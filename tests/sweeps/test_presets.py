@@ -21,6 +21,8 @@ from core.sweeps.sweep import Sweep, points
         {"defence": {"mode": "A2", "base": "trained"}},
         {"defence": {"selection": "random", "rewind_to": "fresh"}},
         {"defence": {"rounds": 2}},
+        {"defence": {"finetune": {"epochs": 1}}},
+        {"defence": {"finetune": {"epochs": 0}}},
     ],
 )
 def test_every_preset_is_valid_around_any_experiment(name, base):
