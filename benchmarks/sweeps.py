@@ -34,6 +34,7 @@ from core.store import Store, read_json
 from core.sweeps.presets import HOW, PRESETS
 from core.sweeps.results import results
 from core.sweeps.run import run_sweep
+from core.sweeps.sweep import Sweep
 
 SETTINGS = {
     "demo": {"defence": {"finetune": {"objective": {"kind": "relaxloss", "variant": "flatten-all", "alpha": 0.5}}}},
@@ -74,6 +75,13 @@ def experiment(setting: str, data: Path | None, /, **changes: object) -> Experim
     if data:
         value["data"] = value["data"] | {"path": str(data)}
     return parse(value)
+
+
+def only(sweep: Sweep, names: str) -> Sweep:
+    """The sweep with those points alone whose method has one of these names in it, as in "HAMP;CCL"."""
+    words = set(names.split(";"))
+    kept = [p for p in sweep.points if words & set(re.split(r" \+ |, |: ", str(p.label["method"])))]
+    return sweep.model_copy(update={"points": tuple(kept)})
 
 
 def differences(rows: pd.DataFrame) -> str:
@@ -168,9 +176,7 @@ def main() -> None:
         base = parse(base.model_dump(mode="json") | {"defence": own})
         sweep, started = PRESETS[name].make(base, given.seeds), time.time()
         if given.only:
-            words = set(given.only.split(";"))
-            kept = [p for p in sweep.points if words & set(re.split(r" \+ |, |: ", str(p.label["method"])))]
-            sweep = sweep.model_copy(update={"points": tuple(kept)})
+            sweep = only(sweep, given.only)
         failed = ""
         try:
             run_sweep(sweep, store, TerminalProgress())

@@ -17,7 +17,7 @@ from core.config import BadInput, Config, explain
 from core.data import Data, Digits
 from core.data.config import TableParquet
 from core.defence import CWRF, Defence, FromScratch, nothing, objective_of, recipe_of, stop_of
-from core.defenses import DPSGD, CrossEntropy
+from core.defenses import DPSGD, CrossEntropy, Use
 from core.importance import ImportanceConfig, ScoreIndex
 from core.importance.vulnerability import PVE
 from core.models import ConvNet, Model
@@ -112,14 +112,12 @@ class Experiment(Config):
             if (given := getattr(self.data, split)) < 2:
                 raise ValueError(f"data.{split} should be at least 2, {use} needs them (got {given})")
         d = self.defence
-        for name, objective in (("train", self.train.objective), *((("defence", objective_of(d)),) if d else ())):
-            if problem := objective.check(self.model):
+        for name, recipe, stop in _runs(self):
+            epochs = min(recipe.epochs, stop or recipe.epochs)
+            training = Use(self.model, epochs, recipe.batch_size, self.data.members, brought=self.weights is not None)
+            # of no epochs at all, after a rewind, the objective is not asked
+            if epochs and (problem := recipe.objective.check(training)):
                 raise ValueError(f"{name}: {problem}")
-            if isinstance(objective, DPSGD) and self.train.batch_size > self.data.members:
-                raise ValueError(
-                    f"{name}: DP-SGD draws every member with probability batch size / members, "
-                    f"and train.batch_size {self.train.batch_size} is more than data.members {self.data.members}"
-                )
         if d and (stop := stop_of(d)) and stop >= recipe_of(self.train, d).epochs:
             field = "defence.stop_after" if isinstance(d, FromScratch) else "defence.finetune.stop_after"
             raise ValueError(f"{field} {stop} is not before the last epoch: leave it empty")
@@ -145,6 +143,12 @@ class Experiment(Config):
     def hash(self) -> str:
         """The experiment's name in the store and in links."""
         return plan(self)["experiment"].hash
+
+
+def _runs(e: Experiment) -> list[tuple[str, TrainConfig, int | None]]:
+    """Field, recipe and early stop of the training and, where there is one, of the training that ends the defence."""
+    defended = [("defence", recipe_of(e.train, e.defence), stop_of(e.defence))] if e.defence else []
+    return [("train", e.train, None), *defended]
 
 
 def parse(value: dict[str, Any]) -> Experiment:

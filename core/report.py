@@ -71,10 +71,11 @@ def sweep_text(rows: pd.DataFrame, write: str = "plain", bootstrapped: dict[tupl
     """One line per method and strength: mean over seeds with Student's t interval, or the interval of a single audit.
 
     write: "plain" columns, or "markdown" for the README. bootstrapped: another interval of the AUC by method and
-    strength, see `core.sweeps.results.bootstrapped`. Guarantees of DP-SGD (ε and δ) have a column where there are some.
+    strength, see `core.sweeps.results.bootstrapped`. Guarantees of DP-SGD (ε and δ, and whether they cover the
+    fine-tuning alone) have a column where there are some.
     """
     from core.figures import numbers as n
-    from core.figures.methods import RISKS, guarantee
+    from core.figures.methods import RISKS, guarantee, guaranteed
     from core.metrics import mean_interval, over_seeds
 
     numbers = {
@@ -84,7 +85,7 @@ def sweep_text(rows: pd.DataFrame, write: str = "plain", bootstrapped: dict[tupl
     }
     if "test_calibration_error" in rows and rows["test_calibration_error"].notna().any():
         numbers["calibration error"] = ("test_calibration_error", n.accuracy)
-    private = "dp_epsilon" in rows and rows["dp_epsilon"].notna().any()
+    private = guaranteed(rows)
     extra = [RISKS["dp_epsilon"].title] * bool(private)
     extra += ["AUC, bootstrap over models and records"] * (bootstrapped is not None)
     table: list[tuple[str, ...]] = [("", "strength", "seeds", *numbers, *extra)]
@@ -97,7 +98,7 @@ def sweep_text(rows: pd.DataFrame, write: str = "plain", bootstrapped: dict[tupl
             else:
                 cells.append(wording(*part[[name, f"{name}_low", f"{name}_high"]].iloc[0]))
         if private:
-            cells.append(guarantee(over_seeds(part, ("dp_epsilon",)).iloc[0].to_dict()))
+            cells.append(guarantee(over_seeds(part, private).iloc[0].to_dict()))
         if bootstrapped is not None:
             other = bootstrapped.get((method, None if strength != strength else strength))
             cells.append(n.auc(other.value, other.low, other.high) if other else n.MISSING)

@@ -36,6 +36,7 @@ _SPELLED = {
     "delta": "δ",
     "target_epsilon": "Target ε",
     "clip": "Clipping norm C",
+    "temperature": "Temperature T",
     "kl": "KL direction",
     "std": "Standard deviation",
     "non_members": "Non-members",
@@ -126,6 +127,12 @@ def words(name: str) -> str:
         return _SPELLED[name]
     text = name.replace("_", " ")
     return text[:1].upper() + text[1:]
+
+
+def sign(name: str) -> str:
+    """What stands for a field before its value: the sign that ends its label ("Target ε" → "ε"), else its name."""
+    last = _SPELLED.get(name, name).split()[-1]
+    return last if len(last) == 1 else name.replace("_", " ")
 
 
 def _fields(model: type[BaseModel], given: dict[str, Any], place: _Place) -> dict[str, Any]:

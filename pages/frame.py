@@ -233,11 +233,13 @@ def without_attack() -> None:
     st.page_link("attacks.py", label="To the Attacks page", icon=":material/arrow_forward:")
 
 
-def guarantees(now: Current, summary: dict[str, Any]) -> None:
-    """What DP-SGD guarantees for the models of a finished experiment, where it was used."""
-    for when in ("before", "after"):
-        given = (summary[when] or {}).get("privacy")
-        if given:
-            alone = given.get("covers") == "fine-tuning"
-            limit = " It covers the fine-tuning alone: the weights that this started from had seen the members."
-            st.markdown(f"**Guarantee of DP-SGD**, {when} the defence: {shown(given)}.{limit if alone else ''}")
+def guarantees(now: Current) -> None:
+    """What DP-SGD guarantees for the models that are trained already, where it was used."""
+    for when, stage in (("before", now.trained), ("after", "defended")):
+        if not now.has(stage) or not (now.folders[stage] / "privacy.json").is_file():
+            continue
+        given = now.values(stage, "privacy")
+        whose = f", {when} the defence" if now.config.defence else ""
+        alone = given.get("covers") == "fine-tuning"
+        limit = " It covers the fine-tuning alone: the weights that this started from had seen the members."
+        st.markdown(f"**Guarantee of DP-SGD**{whose}: {shown(given)}.{limit if alone else ''}")

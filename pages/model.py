@@ -38,9 +38,10 @@ def running(now: Current) -> bool:
 
 
 def results(now: Current, live: bool) -> None:
-    """Accuracy once it is known, and the curves, redrawn every second while they grow."""
+    """Accuracy and guarantee once they are known, and the curves, redrawn every second while they grow."""
     if now.has("before"):
         accuracy(now)
+    frame.guarantees(now)
     if live:
         st.fragment(run_every=1.0)(learning)(now, True)
     else:

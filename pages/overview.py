@@ -40,6 +40,7 @@ def story(now: Current) -> None:
     """Four numbers with intervals, the ROC, and the way on."""
     summary, headline = now.values("experiment", "summary"), now.headline
     st.markdown(in_words(now, summary, headline))
+    frame.guarantees(now)
     upper = st.columns(2)
     card(upper[0], "Test accuracy", frame.measured(now, "Test accuracy", "test_accuracy"))
     if headline is None:

@@ -227,7 +227,7 @@ def outcome(now: Current) -> None:
             frame.roc(now, headline)
         else:
             frame.without_attack()
-    frame.guarantees(now, summary)
+    frame.guarantees(now)
     frame.folded("How the defended model learned", partial(learned, now))
     download(now)
     st.page_link("attacks.py", label="Every attack and the most exposed records", icon=":material/arrow_forward:")

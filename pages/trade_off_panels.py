@@ -20,6 +20,8 @@ FEWEST = 3
 """Points that make a line worth reading as one."""
 OURS = ("CWRF", "A3")
 """What a pair of columns is first compared for."""
+TOLD = (*LINE, "field")
+"""Labels of a point that are no settings: its place."""
 SPELLED = {"how": "use"}
 """Label of a point → what it is called."""
 REFERENCES = ("pve", "init")
@@ -60,7 +62,7 @@ def crossed(
     at: tuple, points: pd.DataFrame, means: pd.DataFrame, labels: Sequence[str], risk: str, attack: str
 ) -> None:
     """Two settings crossed, such as mode and objective: the matrix, and one value against another in every row."""
-    labels = [name for name in labels if name in means and name not in LINE and means[name].nunique() > 1]
+    labels = [name for name in labels if name in means and name not in TOLD and means[name].nunique() > 1]
     labels = [name for name in labels if not means[name].equals(means["strength"])]  # a field that is the strength
     if len(labels) != 2 or means.dropna(subset=labels).duplicated(labels).any():
         return

@@ -11,7 +11,7 @@ import streamlit as st
 
 from core.figures import trade_off
 from core.figures.layout import CONFIG, caption_of
-from core.figures.methods import ACCURACY, METHODS
+from core.figures.methods import ACCURACY, METHODS, guaranteed
 from core.metrics import over_seeds, pareto_front
 from pages import experiments
 from pages import trade_off_words as words
@@ -36,12 +36,12 @@ def prepared(
         method=base["method"].str.replace(UNDEFENDED, "before", n=1),
         strength=base.groupby(["method", "seed"]).cumcount().astype(float),
     )
-    columns = tuple(dict.fromkeys((ACCURACY, risk, *risks)))
+    columns = tuple(dict.fromkeys((ACCURACY, risk, *risks, *guaranteed(table))))
     means, before = (over_seeds(part, columns) for part in (shown, base))
     front = pareto_front(
         accuracy=pd.concat([means[ACCURACY], before[ACCURACY]]), risk=pd.concat([means[risk], before[risk]])
     )
-    means = means.assign(front=front[: len(means)], label=[words.label(s, axis) for s in means["strength"]])
+    means = means.assign(front=front[: len(means)], label=words.labels(means, axis))
     return shown, means, before.assign(front=front[len(means) :], label="")
 
 

@@ -10,17 +10,18 @@ import pandas as pd
 from core.audit import NO_REFERENCES
 from core.experiment import Experiment
 from core.figures import numbers as n
-from core.figures.methods import ACCURACY, RISKS, delta, guarantee
+from core.figures.methods import ACCURACY, RISKS, delta, guarantee, guaranteed
 from core.metrics import Box, matched, volumes
-from core.sweeps.presets import PRESETS
+from core.sweeps.presets import LEFT_OUT, PRESETS
 from core.sweeps.sweep import Sweep
+from pages.forms import sign
 
 AT_MOST = 0.02
 """Loss of test accuracy that the first sentence allows: two points."""
 NAMED = 5
 """Methods that a sentence lists; of more it gives the number."""
-SIGNS = {"defence.fraction": "r", "fraction r": "r", "importance.lam": "λ", "λ of PVE": "λ"}
-"""Field or axis of a preset → its sign."""
+SIGNS = {"defence.fraction": "r", "fraction r": "r", "λ of PVE": "λ"}
+"""Field or axis of a preset → its sign, where its form does not have one."""
 TITLES = {"defence.fraction": "fraction r", "importance.lam": "λ of PVE"}
 """Field → what it is in words, as presets call it."""
 BOXES = {"auc": (0.5, 1.0), "tpr_01": (0.0, 1.0), "tpr_001": (0.0, 1.0)}
@@ -47,16 +48,25 @@ def name_of(sweep: Sweep) -> str:
 
 
 def is_fraction(axis: str) -> bool:
-    """Whether the axis is a share of the weights: written in per cent, drawn logarithmically."""
-    return SIGNS.get(axis) == "r"
+    """Whether the axis is a share, of weights or epochs: written in per cent, drawn logarithmically."""
+    return SIGNS.get(axis) == "r" or axis == LEFT_OUT
 
 
 def label(strength: float, axis: str) -> str:
-    """A place on a line: "r = 5 %", "lr = 0.1"; nothing for a method without strength."""
+    """A place on a line: "r = 5 %", "ε = 8", "lr = 0.1"; nothing for a method without strength."""
     if not math.isfinite(strength):
         return ""
-    sign = SIGNS.get(axis) or axis.rpartition(".")[2] or "strength"
-    return f"{sign} = {n.fraction(strength) if is_fraction(axis) else n.plain(strength)}"
+    known = SIGNS.get(axis) or sign(axis.rpartition(".")[2] or "strength")
+    if is_fraction(axis):
+        return f"{known} = {n.fraction(strength)}"
+    return f"{known} = {n.count(int(strength)) if strength == int(strength) else n.plain(strength)}"
+
+
+def labels(table: pd.DataFrame, axis: str) -> list[str]:
+    """The label of every row: by the field its strength is a value of, where the sweep says so, else by the axis."""
+    fields = table["field"] if "field" in table else [axis] * len(table)
+    pairs = zip(table["strength"], fields, strict=True)
+    return [label(strength, field if isinstance(field, str) else axis) for strength, field in pairs]
 
 
 def box_of(points: pd.DataFrame, risk: str) -> Box:
@@ -188,6 +198,8 @@ def cells(means: pd.DataFrame, risks: list[str]) -> pd.DataFrame:
     """The table of all points: one line each, with intervals."""
     rows = []
     strengths = means["label"].astype(bool).any()
+    if guaranteed(means):  # of fine-tunings too, which are no risk of the model
+        risks = list(dict.fromkeys([*risks, "dp_epsilon"]))
     for row in means.to_dict("records"):
         shown = {"method": row["method"]} | ({"strength": row["label"] or n.MISSING} if strengths else {})
         shown |= {"test accuracy": value(row, ACCURACY)} | {RISKS[risk].title: value(row, risk) for risk in risks}

@@ -9,6 +9,7 @@ from hypothesis import settings
 
 from core.experiment import Experiment, parse, run
 from core.store import Store
+from core.sweeps.sweep import Sweep, parse_sweep, points
 
 # a busy machine must not fail a test, and the same commit gives the same verdict
 settings.register_profile("rewindlab", deadline=None, derandomize=True)
@@ -41,6 +42,30 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Experimen
     experiment = parse(SMALL)
     run(experiment, store)
     return store, experiment
+
+
+@pytest.fixture(scope="session")
+def private(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Sweep]:
+    """A store with the points of a sweep finished that use DP-SGD in every way, each under the name of its way (label
+    "method"), and the sweep. Do not write into this store."""
+    dpsgd = {"kind": "dpsgd", "target_epsilon": 20, "accountant": "rdp"}
+    group = {"model.norm": "group"}
+    tuned = {"epochs": 1, "objective": dpsgd}
+    ways: dict[str, dict] = {
+        "no DP-SGD": {},
+        "from scratch": group | {"defence": {"kind": "scratch", "objective": dpsgd}},
+        "fine-tuned": group | {"defence": {"kind": "fine-tuning", "finetune": tuned}},
+        "CWRF": group | {"defence": {"kind": "cwrf", "finetune": tuned}},
+        "no defence": group | {"train.objective": dpsgd, "defence": None},
+    }
+    model = {"kind": "convnet", "channels": [4, 4]}
+    base = TINY | {"model": model, "train": {"epochs": 2, "batch_size": 20}}
+    listed = [{"label": {"method": name}, "changes": changes} for name, changes in ways.items()]
+    sweep = parse_sweep({"base": base, "points": listed})
+    store = Store(tmp_path_factory.mktemp("private"))
+    for point in points(sweep):
+        run(point.experiment, store)
+    return store, sweep
 
 
 @pytest.fixture

@@ -60,6 +60,18 @@ def test_the_experiments_of_the_tables_can_be_built_for_every_setting(script) ->
             assert PRESETS[name].make(base, 2).points
 
 
+def test_only_some_methods_of_a_sweep(script) -> None:
+    sweeps = script("sweeps")
+    whole = PRESETS["defences"].make(sweeps.experiment("demo", None), 1)
+    assert [p.label["method"] for p in sweeps.only(whole, "early stopping").points] == [
+        "early stopping, half the epochs",
+        "early stopping, fine-tuned",
+        "early stopping, CWRF's base fine-tuned",
+        "CWRF + early stopping",
+    ]
+    assert {p.label["objective"] for p in sweeps.only(whole, "HAMP;CCL").points} == {"HAMP", "CCL"}
+
+
 def test_every_cell_of_the_attack_table_has_its_interval() -> None:
     assert tpr({"tpr_at_fpr": {"0.01": 0.05}, "members": 100}) == "5.0\u00a0% [1.6, 11.3]"
     assert tpr(None) == "–"

@@ -212,8 +212,38 @@ def test_early_stopping_follows_the_whole_schedule(store):
             {"defence": {"kind": "cwrf", "finetune": {"epochs": 2, "stop_after": 2}}},
             "finetune.stop_after 2 is not before",
         ),
+        # an objective that never gets to work
+        (
+            {"defence": {"kind": "fine-tuning", "finetune": {"epochs": 1, "objective": {"kind": "adversarial"}}}},
+            "defence: the first epoch of adversarial regularisation is plain cross-entropy: train for at least 2",
+        ),
+        (
+            {"defence": {"kind": "scratch", "objective": {"kind": "adversarial"}, "stop_after": 1}},
+            "train for at least 2",
+        ),
+        (
+            {"train": {"epochs": 3, "objective": {"kind": "past", "plain_epochs": 3}}},
+            "train: plain_epochs 3 leaves none of 3 epochs to the penalty",
+        ),
+        (
+            {"defence": {"kind": "scratch", "epochs": 2, "objective": {"kind": "past", "plain_epochs": 2}}},
+            "defence: plain_epochs 2 leaves none of 2 epochs",
+        ),
+        (
+            {"defence": {"finetune": {"epochs": 4, "stop_after": 2, "objective": {"kind": "past", "plain_epochs": 2}}}},
+            "defence: plain_epochs 2 leaves none of 2 epochs",
+        ),
+        (
+            {"model": {"kind": "mlp"}, "train": {"batch_size": 32, "objective": {"kind": "dpsgd", "delta": 0.02}}},
+            "train: delta 0.02 lets the guarantee fail for a whole record: set it below 1 / data.members = 0.017",
+        ),
     ],
 )
 def test_bad_input_is_named(change, said):
     with pytest.raises(BadInput, match=said):
         parse(TINY | change)
+
+
+def test_without_epochs_no_objective_is_asked():
+    for objective in ({"kind": "past"}, {"kind": "adversarial"}):
+        assert experiment({"kind": "cwrf", "finetune": {"epochs": 0, "objective": objective}})

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from core.defenses.adversarial import AdversarialRegularisation
 from core.defenses.base import Objective as ObjectiveBase
-from core.defenses.base import Setting, Step
+from core.defenses.base import Setting, Step, Use
 from core.defenses.ccl import CCL
 from core.defenses.confidence_penalty import ConfidencePenalty
 from core.defenses.crl import CRL
@@ -49,4 +49,5 @@ __all__ = [
     "RelaxLoss",
     "Setting",
     "Step",
+    "Use",
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from core.defenses.base import Loss, Objective, Setting, Step
+from core.defenses.base import Loss, Objective, Setting, Step, Use
 from core.defenses.endless import endless_rows
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ class AdversarialRegularisation(Objective):
     attack_steps: int = Field(5, ge=1, le=100)
     """Steps of the attack network before each step of the model; each costs a forward pass over a batch of members
     and one of reference records. Public code: 1 to 52, 5 by default."""
+
+    def check(self, use: Use) -> str | None:
+        """Refuses a training that ends with the plain epoch."""
+        if use.epochs > 1:
+            return None
+        return "the first epoch of adversarial regularisation is plain cross-entropy: train for at least 2"
 
     def start(self, setting: Setting) -> Loss:
         """A new attack network, trained inside the loss. Raises BadInput without a reference set."""

@@ -54,6 +54,20 @@ class Step:
 Loss = Callable[[Step], "torch.Tensor"]
 
 
+@dataclass(frozen=True)
+class Use:
+    """A training that an objective is to be used in, as far as it is known before anything runs."""
+
+    model: Config
+    """Architecture."""
+    epochs: int
+    """That are trained, early stopping counted; at least 1."""
+    batch_size: int
+    members: int
+    brought: bool = False
+    """Whether somebody brings the weights, so that the architecture is what it is."""
+
+
 class Objective(Config):
     """Base of all objectives."""
 
@@ -64,8 +78,8 @@ class Objective(Config):
     """Fields that only change what is released: the training does not depend on them."""
     kind: str
 
-    def check(self, model: Config) -> str | None:
-        """None where this objective can train such an architecture, else why not and what to do."""
+    def check(self, use: Use) -> str | None:
+        """None where this objective can do its work in such a training, else why not and what to do."""
         return None
 
     def start(self, setting: Setting) -> Loss:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from core.config import BadInput
 from core.defenses.base import Loss, Objective, Setting, Step
-from core.defenses.relaxloss import flattened
+from core.defenses.relaxloss import flattened, reachable
 
 if TYPE_CHECKING:
     import torch
@@ -46,10 +46,12 @@ class CRL(Objective):
     """Constant learning rate of the centres."""
 
     def start(self, setting: Setting) -> Loss:
-        """Watch what enters the model's last linear layer, for as long as the loss lives. BadInput without one."""
+        """Watch what enters the model's last linear layer, for as long as the loss lives. BadInput without one, and
+        for a target α out of reach."""
         import torch
 
         head = last_linear(setting.model)
+        reachable(alpha=self.alpha, classes=head.out_features)
         entered: list[torch.Tensor] = []
 
         def remember(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:

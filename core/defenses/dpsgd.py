@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from core.config import Config
-from core.defenses.base import Objective, Step
+from core.defenses.base import Objective, Step, Use
 
 if TYPE_CHECKING:
     import torch
@@ -20,9 +19,9 @@ LEAST = 1e-4
 """The smallest σ besides 0 that the RDP accountant takes."""
 MOST = 1000.0
 """The largest σ that is taken or tried."""
-BATCH_NORM = (
-    "DP-SGD clips every record's own gradient, and batch norm mixes the records of a batch: set model.norm to group"
-)
+MIXES = "DP-SGD clips every record's own gradient, and batch norm mixes the records of a batch"
+BATCH_NORM = f"{MIXES}: set model.norm to group"
+BROUGHT_BATCH_NORM = f"{MIXES}: the weights you brought were trained with it, choose another objective"
 
 
 class DPSGD(Objective):
@@ -77,9 +76,21 @@ class DPSGD(Objective):
             )
         return self
 
-    def check(self, model: Config) -> str | None:
-        """Refuses architectures with batch norm."""
-        return BATCH_NORM if getattr(model, "norm", None) == "batch" else None
+    def check(self, use: Use) -> str | None:
+        """Refuses architectures with batch norm, batches of more than all members, and a δ that protects nobody."""
+        if getattr(use.model, "norm", None) == "batch":
+            return BROUGHT_BATCH_NORM if use.brought else BATCH_NORM
+        if use.batch_size > use.members:
+            return (
+                "DP-SGD draws every member with probability batch size / members, "
+                f"and train.batch_size {use.batch_size} is more than data.members {use.members}"
+            )
+        if self.delta is not None and self.delta * use.members >= 1:
+            return (
+                f"delta {self.delta:g} lets the guarantee fail for a whole record: "
+                f"set it below 1 / data.members = {1 / use.members:.2g}, or leave it empty"
+            )
+        return None
 
     def loss(self, step: Step) -> torch.Tensor:
         """Mean cross-entropy; clipping and noise happen in the optimiser (core.training.private)."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from core.defenses.base import Loss, Objective, Setting, Step
+from core.defenses.base import Loss, Objective, Setting, Step, Use
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +32,15 @@ class PAST(Objective):
     """Weight λ of the penalty; 0 is cross-entropy. The default is ours, the authors' values are not public."""
     plain_epochs: int = Field(0, ge=0, le=10_000)
     """Epochs of cross-entropy alone before the penalty starts. The authors tune 20 to 50 epochs after training."""
+
+    def check(self, use: Use) -> str | None:
+        """Refuses a training that ends before the penalty starts."""
+        if self.plain_epochs < use.epochs:
+            return None
+        return (
+            f"plain_epochs {self.plain_epochs} leaves none of {use.epochs} epochs to the penalty of PAST: "
+            "set fewer plain epochs, or train for more"
+        )
 
     def start(self, setting: Setting) -> Loss:
         """Raises BadInput without a reference set."""

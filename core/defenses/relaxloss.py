@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from core.config import BadInput
-from core.defenses.base import Objective, Step
+from core.defenses.base import Loss, Objective, Setting, Step
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +33,14 @@ class RelaxLoss(Objective):
     variant: Literal["official", "flatten-all"] = "official"
     """The authors' code, or the variant probably used in the CWRF line of papers."""
 
+    def start(self, setting: Setting) -> Loss:
+        """Raises BadInput for an α that no model worth training has."""
+        from core.training.loop import predict
+
+        assert setting.members is not None
+        reachable(alpha=self.alpha, classes=predict(setting.model, setting.members[0][:1]).shape[1])
+        return self.loss
+
     def loss(self, step: Step) -> torch.Tensor:
         import torch
         import torch.nn.functional as F
@@ -51,6 +60,18 @@ class RelaxLoss(Objective):
             return soft_B.mean()
         wrong = (z.argmax(1) != step.y).to(z.dtype)
         return torch.mean(wrong * soft_B - l_B)
+
+
+def reachable(*, alpha: float, classes: int) -> None:
+    """Raises BadInput where the target α (nats) is above log K, the loss of a model that only guesses.
+
+    A single class, where that is 0, is refused by `flattened`.
+    """
+    if classes > 1 and alpha > math.log(classes):
+        raise BadInput(
+            f"alpha {alpha:g} is above log K = {math.log(classes):.3g}, the loss of a model that only guesses among "
+            f"the K = {classes} classes of these data: lower alpha"
+        )
 
 
 def flattened(*, z: torch.Tensor, y: torch.Tensor, upper: float) -> torch.Tensor:

@@ -70,10 +70,23 @@ def delta(value: float | None) -> str:
     return f"δ = {n.MISSING if value is None or not math.isfinite(value) else f'{value:.1g}'}"
 
 
+GUARANTEES = ("dp_epsilon", "tuning_epsilon")
+"""ε of DP-SGD in a row of results: of the whole training, or of a fine-tuning alone, which is no risk of the model."""
+
+
+def guaranteed(rows: pd.DataFrame) -> tuple[str, ...]:
+    """The columns of GUARANTEES that have a number in some row."""
+    return tuple(name for name in GUARANTEES if name in rows and rows[name].notna().any())
+
+
 def guarantee(row: dict) -> str:
-    """ε and δ of a row of results, from dp_epsilon (with the ends of its interval, if any) and dp_delta."""
-    text = _bound(*ends(row, "dp_epsilon"))
-    return text if text == n.MISSING else f"{text}, {delta(row['dp_delta'])}"
+    """ε and δ of a row of results, from dp_epsilon (with the ends of its interval, if any) and dp_delta; else those of
+    its fine-tuning, with the words that they cover no more."""
+    for name, words in zip(GUARANTEES, ("", " (the fine-tuning alone)"), strict=True):
+        text = _bound(*ends(row, name)) if name in row else n.MISSING
+        if text != n.MISSING:
+            return f"{text}, {delta(row[name.replace('epsilon', 'delta')])}{words}"
+    return n.MISSING
 
 
 def inks(methods: Sequence[str], drawn: Iterable[str]) -> dict[str, Ink]:

@@ -20,8 +20,8 @@ from core.metrics.intervals import Interval
 LINE = ("method", "strength")
 """What makes a point of the trade-off apart from its seed: the line it is on, and where (nan: the only one)."""
 ACCURACY = "test_accuracy"
-UNBOUNDED = ("epsilon", "dp_epsilon")
-"""Risks that may be as large as they like; accuracy and the others are shares, at most 1."""
+UNBOUNDED = ("epsilon", "dp_epsilon", "tuning_epsilon")
+"""Numbers that may be as large as they like; accuracy and the other risks are shares, at most 1."""
 
 
 @dataclass(frozen=True)

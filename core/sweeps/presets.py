@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from core.config import BadInput, explain
-from core.defence import CWRF, FineTuning, FromScratch, nothing, objective_of
+from core.defence import CWRF, Finetune, FineTuning, FromScratch, nothing, objective_of
 from core.experiment import Experiment
 from core.sweeps.sweep import Label, Sweep, SweepPoint
 
@@ -26,7 +26,8 @@ class Rival(NamedTuple):
     strength: str
     """The field that trades accuracy for privacy."""
     strengths: tuple[float, ...]
-    """From weak to strong; the middle one is the default strength."""
+    """From weak to strong; the middle one is what presets use where they ask for one strength and the experiment's own
+    objective is another. It need not be the field's default."""
 
 
 RIVALS: dict[str, Rival] = {
@@ -47,6 +48,8 @@ RIVALS: dict[str, Rival] = {
 
 FRACTIONS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5)
 LAMBDAS = (0.1, 0.3, 0.5, 0.7, 0.9)
+LEFT_OUT = "epochs left out"
+"""What the strength of early stopping is, as a share of all."""
 CE = {"kind": "ce"}
 PAPER = {"mode": "A3", "selection": "pve", "rewind_to": "initial", "rounds": 1}
 """CWRF as published, where a preset does not vary it."""
@@ -93,6 +96,7 @@ def modes(experiment: Experiment, seeds: int = 1) -> Sweep:
             objective=name,
         )
         for name in ("cross-entropy", *_rivals(experiment))
+        if _enough(experiment, name, "cwrf")
         for mode in ("A1", "A2", "A3")
     ]
     return _sweep("modes", experiment, points, seeds)
@@ -104,8 +108,18 @@ def defences(experiment: Experiment, seeds: int = 1) -> Sweep:
         for name in ("cross-entropy", *_rivals(experiment))
         for kind, how, words in HOW
         if (name, kind) != ("cross-entropy", "scratch")  # that is the model before
+        and _enough(experiment, name, kind)
     ]
-    points.append(_point(_stopped(experiment, 0.5), method="early stopping, half the epochs", how="from scratch"))
+    stopped = "early stopping"
+    points.append(
+        _point(_stopped(experiment, 0.5), method=f"{stopped}, half the epochs", how="from scratch", objective=stopped)
+    )
+    if _tuning_epochs(experiment) > 1:  # of a single epoch there is no half
+        points += [
+            _point(_stopped(experiment, 0.5, kind), method=words.format(stopped), how=how, objective=stopped)
+            for kind, how, words in HOW
+            if kind != "scratch"
+        ]
     return _sweep("defences", experiment, points, seeds)
 
 
@@ -115,18 +129,27 @@ def curves(experiment: Experiment, seeds: int = 1) -> Sweep:
             _with(experiment, name, kind, strength),
             method=words.format(name),
             strength=strength,
+            field=rival.strength,
             how=how,
             objective=name,
         )
         for name, rival in _rivals(experiment).items()
         for kind, how, words in HOW
+        if _enough(experiment, name, kind)
         for strength in rival.strengths
     ]
     points += [
-        _point(_stopped(experiment, share), method="early stopping", strength=1 - share, how="from scratch")
+        _point(
+            _stopped(experiment, share), method="early stopping", strength=1 - share, field=LEFT_OUT, how="from scratch"
+        )
         for share in (0.75, 0.5, 0.25)
     ]
-    points += [_point(_rewound(experiment, fraction=r), method="CWRF", strength=r) for r in FRACTIONS[::3]]
+    own = objective_of(_own(experiment))
+    for r in FRACTIONS[::3]:
+        at: dict[str, str | float] = {"strength": r, "field": "defence.fraction"}
+        points.append(_point(_with(experiment, "cross-entropy", "cwrf", fraction=r), method="CWRF alone", **at))
+        if own.kind != CE["kind"]:  # "CWRF + …" alone may be a line along the objective's strength
+            points.append(_point(_rewound(experiment, fraction=r), method=f"CWRF + {own.title}, along r", **at))
     return _sweep("curves", experiment, points, seeds)
 
 
@@ -217,6 +240,12 @@ def _rivals(experiment: Experiment) -> dict[str, Rival]:
     return {name: rival for name, rival in RIVALS.items() if not (fixed and name == "DP-SGD")}
 
 
+def _enough(experiment: Experiment, name: str, kind: str) -> bool:
+    """Whether an objective used in this way gets to work: adversarial regularisation begins with a plain epoch."""
+    epochs = experiment.train.epochs if kind == "scratch" else _tuning_epochs(experiment)
+    return name != "adversarial regularisation" or epochs != 1
+
+
 def _own(experiment: Experiment) -> CWRF:
     """The experiment's own CWRF, or the default one."""
     return experiment.defence if isinstance(experiment.defence, CWRF) else CWRF()
@@ -258,14 +287,25 @@ def _with(
 
 
 def _tuned(experiment: Experiment, objective: dict[str, Any]) -> dict[str, Any]:
-    """Fine-tuning with this objective, for as long as the experiment's own."""
+    """Fine-tuning with this objective, for as long as the experiment's own and never stopped early."""
     own = getattr(experiment.defence, "finetune", None)
-    return {"objective": objective} | ({"epochs": own.epochs, "lr": own.lr} if own else {})
+    # said, because what is not is taken from the experiment
+    return {"objective": objective, "stop_after": None} | ({"epochs": own.epochs, "lr": own.lr} if own else {})
 
 
-def _stopped(experiment: Experiment, share: float) -> dict[str, Any]:
-    epochs = max(1, round(share * experiment.train.epochs))
-    return {"defence": _scratch(CE) | {"stop_after": epochs if epochs < experiment.train.epochs else None}}
+def _tuning_epochs(experiment: Experiment) -> int:
+    """Epochs of the fine-tunings around this experiment."""
+    return getattr(experiment.defence, "finetune", Finetune()).epochs
+
+
+def _stopped(experiment: Experiment, share: float, kind: str = "scratch") -> dict[str, Any]:
+    """Changes that use cross-entropy in this way and stop after this share of its epochs."""
+    changes = _with(experiment, "cross-entropy", kind)
+    whole = experiment.train.epochs if kind == "scratch" else _tuning_epochs(experiment)
+    epochs = max(1, round(share * whole))
+    last = changes["defence"] if kind == "scratch" else changes["defence"]["finetune"]
+    last["stop_after"] = epochs if epochs < whole else None
+    return changes
 
 
 def _scratch(objective: dict[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
     attack: which one's results; empty: the first of the audit with a result. Columns: method, strength (nan: none),
     seed, the labels; with _low and _high test_accuracy, auc, tpr_01 and tpr_001 (TPR at 1 % and 0.1 % FPR) and epsilon
     (empirical lower bound) and test_calibration_error; train_accuracy, train_loss and test_loss
-    (nats); dp_epsilon and dp_delta (guarantee of DP-SGD, nan: none); experiment (hash), audit (folder), adaptive (what
-    the attack's reference models know).
+    (nats); dp_epsilon and dp_delta (guarantee of DP-SGD, nan: none), tuning_epsilon and tuning_delta (one that covers
+    the fine-tuning alone); experiment (hash), audit (folder), adaptive (what the attack's reference models know).
     """
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
@@ -74,7 +74,9 @@ def _baseline(point: Point, known: dict[str, str]) -> str:
         norm = "group norm" if getattr(e.model, "norm", "batch") == "group" else ""
         fields = ("model.", "train.", "data.")
         words = [norm] * bool(norm) + [f"{k} {v}" for k, v in point.label.items() if k.startswith(fields)]
-        known[signature] = f"none, {', '.join(words) or len(known) + 1}" if known or words else "none"
+        name = ", ".join(["none", *words])
+        # two that differ must not be averaged as if they were seeds
+        known[signature] = f"{name}, {len(known) + 1}" if name in known.values() else name
     return known[signature]
 
 
@@ -92,8 +94,10 @@ def _measured(store: Store, audit: str, side: dict[str, Any], attack: str) -> di
         out |= {f"{name}{end}": row.get(f"{name}{end}", math.nan) for end in ("", "_low", "_high")}
     out |= {"audit": audit, "adaptive": row["adaptive"]}
     privacy = side.get("privacy") or {}
-    # after a fine-tuning ε says nothing of the model as a whole
-    covers = privacy.get("covers") == "training"
-    out["dp_epsilon"] = privacy["epsilon"] if covers and privacy["epsilon"] is not None else math.nan
-    out["dp_delta"] = privacy["delta"] if covers else math.nan
+    # after a fine-tuning ε says nothing of the model as a whole: it has columns of its own, and no axis
+    for covers, name in (("training", "dp"), ("fine-tuning", "tuning")):
+        given = privacy if privacy.get("covers") == covers else {}
+        for number in ("epsilon", "delta"):
+            value = given.get(number)
+            out[f"{name}_{number}"] = math.nan if value is None else value
     return out

@@ -28,7 +28,8 @@ class SweepPoint(Config):
     """One experiment of a sweep: what it is called and how it differs from the base."""
 
     label: Label = Field(default_factory=dict)
-    """Free words; `method` names its line in a picture and `strength` its place along it."""
+    """Free words; `method` names its line in a picture, `strength` its place along it, and `field` what that is a value
+    of."""
     changes: dict[str, Any] = Field(default_factory=dict)
     """Dotted field of the experiment → value."""
 
@@ -141,9 +142,9 @@ def _seeded(experiment: Experiment, seed: Any) -> Experiment:
 
 
 def _label(varied: dict[str, Any], given: Label, defence: Any) -> Label:
-    """Method and strength of a grid point: the first field that takes numbers runs along the line."""
+    """Method, strength and field of a grid point: the first field that takes numbers runs along the line."""
     numbers = [name for name, v in varied.items() if isinstance(v, int | float) and not isinstance(v, bool)]
     words = [f"{name} {value}" for name, value in varied.items() if name not in (*numbers[:1], *SAID)]
     label: Label = {name: v if isinstance(v, str | int | float) else str(v) for name, v in varied.items()}
     label["method"] = ", ".join([str(given.get("method", named(defence))), *words])
-    return label | ({"strength": float(varied[numbers[0]])} if numbers else {})
+    return label | ({"strength": float(varied[numbers[0]]), "field": numbers[0]} if numbers else {})

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from core.defenses import DPSGD
+from core.config import BadInput, nested
+from core.defenses import DPSGD, Use
 from core.defenses.dpsgd import shown
+from core.experiment import parse
 from core.models import MLP, ConvNet, ResNet18, ViT
 
 
@@ -38,11 +40,34 @@ def test_values_without_meaning_are_refused(value, message):
     assert DPSGD(sigma=0).sigma == 0 and DPSGD(sigma=0.2).sigma == 0.2
 
 
+def use(model=MLP(), epochs: int = 2, batch_size: int = 32, members: int = 100, brought: bool = False) -> Use:  # noqa: B008
+    return Use(model, epochs, batch_size, members, brought)
+
+
 def test_batch_norm_is_refused_with_the_remedy():
     for model in (ConvNet(), ResNet18()):
-        assert "set model.norm to group" in DPSGD().check(model)
+        assert "set model.norm to group" in DPSGD().check(use(model))
+        brought = DPSGD().check(use(model, brought=True))
+        assert "the weights you brought were trained with it, choose another objective" in brought
+        assert "set model.norm" not in brought
     for model in (ConvNet(norm="group"), ResNet18(norm="group"), MLP(), ViT()):
-        assert DPSGD().check(model) is None
+        assert DPSGD().check(use(model)) is None
+
+
+def test_a_delta_for_whole_records_is_refused():
+    assert "set it below 1 / data.members = 0.01, or leave it empty" in DPSGD(delta=0.01).check(use())
+    assert DPSGD(delta=0.009).check(use()) is None
+
+
+@pytest.mark.parametrize("changes", [{}, {"train.objective": {"kind": "dpsgd"}, "defence": None}], ids=str)
+def test_of_weights_that_somebody_brings_the_norm_is_not_to_be_changed(changes):
+    value = {
+        "weights": {"trained": "x"},
+        "defence": {"kind": "fine-tuning", "finetune": {"objective": {"kind": "dpsgd"}}},
+    }
+    with pytest.raises(BadInput, match=r"the weights you brought were trained with it, choose another objective"):
+        parse(value | nested(changes))
+    parse(value | nested(changes | {"model": {"kind": "convnet", "norm": "group"}}))
 
 
 def test_the_guarantee_in_words():

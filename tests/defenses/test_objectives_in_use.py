@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from core.cli import main
-from core.config import configs_in
+from core.config import BadInput, configs_in
 from core.defenses import (
     CCL,
     CRL,
@@ -24,6 +24,7 @@ from core.defenses import (
     Distillation,
     LabelSmoothing,
     Objective,
+    RelaxLoss,
 )
 from core.experiment import parse, plan, run
 from core.models import MLP, ConvNet
@@ -112,6 +113,16 @@ def test_training_from_scratch_learns_repeats_itself_and_is_not_plain_training(o
     assert again == log and all(torch.equal(value, repeated[n]) for n, value in state.items())
     for other in (train(objective, seed=1)[1], train(CrossEntropy())[1]):
         assert any(not torch.equal(value, other[n]) for n, value in state.items())
+
+
+@pytest.mark.parametrize("objective", [RelaxLoss(alpha=1.2), CRL(alpha=1.2)], ids=name)
+def test_a_target_loss_above_that_of_guessing_is_refused_before_the_first_step(objective):
+    model, recipe = build(MLP(hidden=(4,)), (1, 6, 6), 3, 0), TrainConfig(epochs=1)
+    with pytest.raises(
+        BadInput, match=r"alpha 1\.2 is above log K = 1\.1, .* K = 3 classes of these data: lower alpha"
+    ):
+        fit(model, members=records(10, 1), recipe=recipe, seed=0, objective=objective)
+    fit(model, members=records(10, 1), recipe=recipe, seed=0, objective=objective.model_copy(update={"alpha": 1.0}))
 
 
 @pytest.mark.parametrize("objective", [CCL(beta=1), HAMP(entropy_weight=0.5)], ids=name)

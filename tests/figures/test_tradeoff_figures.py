@@ -258,4 +258,7 @@ def test_a_guarantee_has_its_delta_and_one_too_weak_is_called_vacuous() -> None:
     assert guarantee({"dp_epsilon": 4.0, "dp_delta": 1e-5, **ends}) == "4 [3.9, 4.1], δ = 1e-05"
     assert guarantee({"dp_epsilon": 1001.0, "dp_delta": 1e-5}) == "> 1000: vacuous, δ = 1e-05"
     assert guarantee({"dp_epsilon": np.nan, "dp_delta": np.nan}) == "–"
+    tuned = {"dp_epsilon": np.nan, "dp_delta": np.nan, "tuning_epsilon": 7.96, "tuning_delta": 1 / 240}
+    assert guarantee(tuned) == "7.96, δ = 0.004 (the fine-tuning alone)"
+    assert guarantee(tuned | {"tuning_epsilon": np.nan}) == "–"
     assert RISKS["dp_epsilon"].write(1001.0) == "> 1000: vacuous" and RISKS["epsilon"].write(1001.0) == "1e+03"

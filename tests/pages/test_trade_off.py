@@ -14,7 +14,7 @@ import streamlit
 from streamlit.testing.v1 import AppTest
 
 from core.config import BadInput
-from core.experiment import run
+from core.experiment import Experiment, run
 from core.metrics import Box, over_seeds, pareto_front
 from core.store import Store
 from core.sweeps.cost import sweep_estimate
@@ -115,6 +115,24 @@ def test_boxes_and_axes():
     assert words.axis_of(Sweep(name=PRESETS["fraction"].title)) == "fraction r"
     assert words.label(0.05, "fraction r") == "r = 5\u00a0%" and words.label(0.1, "train.lr") == "lr = 0.1"
     assert words.label(float("nan"), "fraction r") == ""
+
+
+def test_a_strength_is_told_with_the_sign_of_its_field():
+    found = {}
+    for point in points(PRESETS["curves"].make(Experiment(), 1)):
+        table = pd.DataFrame([{**point.label}])
+        found.setdefault(point.label["method"], []).extend(words.labels(table, ""))
+    assert found["DP-SGD"] == ["ε = 1\u00a0000", "ε = 100", "ε = 8"]
+    assert found["CWRF + HAMP"] == ["γ = 0.5", "γ = 0.8", "γ = 0.95"]
+    assert found["distillation"][0] == "T = 1" and found["PAST, fine-tuned"][0] == "λ = 0.005"
+    assert found["RelaxLoss"][-1] == "α = 1" and found["label smoothing"][0] == "smoothing = 0.05"
+    assert found["early stopping"][0] == "epochs left out = 25\u00a0%"
+    for line in ("CWRF alone", "CWRF + RelaxLoss, along r"):
+        assert found[line][:2] == ["r = 0.1\u00a0%", "r = 0.5\u00a0%"]
+    # a sweep noted by an earlier version does not name the field; a grid always does
+    assert words.labels(pd.DataFrame({"strength": [0.5, np.nan]}), "") == ["strength = 0.5", ""]
+    (point, _) = points(parse_sweep({"vary": {"importance.lam": [0.1, 0.2]}}))
+    assert words.labels(pd.DataFrame([point.label]), "") == ["λ = 0.1"]
 
 
 def test_fields_typed_as_text():
@@ -258,6 +276,15 @@ def test_a_guaranteed_epsilon_is_told_with_its_delta():
     told = words.findings(shown, means, before, "dp_epsilon", 0.75)
     assert "**Guaranteed ε** holds with δ = 0.004, the probability with which the guarantee may fail." in told
     assert not any("δ" in sentence for sentence in words.findings(shown, means, before, "auc", 0.75))
+
+
+def test_a_guarantee_for_the_fine_tuning_alone_is_told_and_is_no_axis():
+    table = models(("DP-SGD, fine-tuned", 1.0, 0, 0.8, 0.55), ("none", np.nan, 0, 0.8, 0.6))
+    table = table.assign(dp_epsilon=np.nan, dp_delta=np.nan, tuning_epsilon=[7.96, np.nan], tuning_delta=1 / 240)
+    _, means, _ = prepared(table, "σ", "auc", ["auc"])
+    assert words.cells(means, ["auc"])["guaranteed ε"].tolist() == ["7.96, δ = 0.004 (the fine-tuning alone)"]
+    assert prepared(table, "σ", "dp_epsilon", ["auc", "dp_epsilon"])[1].empty
+    assert "guaranteed ε" not in words.cells(means.assign(tuning_epsilon=np.nan), ["auc"])
 
 
 def test_where_no_attack_applied_the_page_says_so(audits, open_page, tmp_path):

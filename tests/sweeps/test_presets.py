@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.defence import objective_of
+from core.defence import objective_of, stop_of
 from core.experiment import Experiment, parse
 from core.sweeps.presets import FRACTIONS, PRESETS
 from core.sweeps.sweep import Sweep, points
@@ -21,6 +21,8 @@ from core.sweeps.sweep import Sweep, points
         {"defence": {"mode": "A2", "base": "trained"}},
         {"defence": {"selection": "random", "rewind_to": "fresh"}},
         {"defence": {"rounds": 2}},
+        {"defence": {"finetune": {"epochs": 1}}},
+        {"defence": {"finetune": {"epochs": 0}}},
     ],
 )
 def test_every_preset_is_valid_around_any_experiment(name, base):
@@ -76,3 +78,50 @@ def test_weights_somebody_brings_are_never_trained_with_what_does_not_fit_them()
     given = {"weights": {"trained": "x"}, "defence": {"base": "trained"}}
     objectives = {p.label.get("objective") for p in PRESETS["defences"].make(parse(given), 1).points}
     assert "DP-SGD" not in objectives and "CRL" in objectives
+
+
+def test_the_lines_along_r_are_named_by_their_objective():
+    def along(objective: dict) -> dict[str, set[str]]:
+        sweep = PRESETS["curves"].make(parse({"defence": {"fraction": 0.07, "finetune": {"objective": objective}}}), 1)
+        found: dict[str, set[str]] = {}
+        for p in points(sweep):
+            d = p.experiment.defence
+            if d.kind == "cwrf" and d.fraction == p.label["strength"]:
+                found.setdefault(str(p.label["method"]), set()).add(objective_of(d).kind)
+        return found
+
+    assert along({"kind": "relaxloss"}) == {"CWRF alone": {"ce"}, "CWRF + RelaxLoss, along r": {"relaxloss"}}
+    assert along({"kind": "ce"}) == {"CWRF alone": {"ce"}}
+
+
+def test_a_method_of_a_preset_is_one_line():
+    """Two points of one method at one strength would be averaged as if they were seeds."""
+    for name, preset in PRESETS.items():
+        at = [(p.label["method"], p.label.get("strength")) for p in points(preset.make(Experiment(), 1))]
+        assert len(set(at)) == len(at), name
+
+
+def test_early_stopping_is_used_in_every_way():
+    def stopped(base: dict) -> dict[str, tuple]:
+        found = points(PRESETS["defences"].make(parse(base), 1))
+        return {
+            str(p.label["how"]): (
+                p.label["method"],
+                objective_of(p.experiment.defence).kind,
+                stop_of(p.experiment.defence),
+            )
+            for p in found
+            if p.label["objective"] == "early stopping"
+        }
+
+    tuned = {"defence": {"finetune": {"epochs": 6, "stop_after": 5}}}
+    assert stopped(tuned) == {
+        "from scratch": ("early stopping, half the epochs", "ce", 10),
+        "fine-tuning": ("early stopping, fine-tuned", "ce", 3),
+        "CWRF's base fine-tuned": ("early stopping, CWRF's base fine-tuned", "ce", 3),
+        "CWRF": ("CWRF + early stopping", "ce", 3),
+    }
+    # the experiment's own stop is not cut into what the others do
+    others = points(PRESETS["defences"].make(parse(tuned), 1))
+    assert not any(stop_of(p.experiment.defence) for p in others if p.label["objective"] != "early stopping")
+    assert list(stopped({"defence": {"finetune": {"epochs": 1}}})) == ["from scratch"]

@@ -51,11 +51,12 @@ def test_results_have_the_rate_at_a_tenth_of_a_per_cent(swept):
 
 
 def test_a_guarantee_is_told_with_its_delta_and_only_where_there_is_one():
-    def row(method: str, seed: int, epsilon: float) -> dict:
+    def row(method: str, seed: int, epsilon: float, tuning: float = float("nan")) -> dict:
         measured = {f"{name}{end}": 0.5 for name in ("test_accuracy", "auc", "tpr_01") for end in ("", "_low", "_high")}
         delta = 1 / 240 if epsilon == epsilon else float("nan")
         at = {"method": method, "strength": float("nan"), "seed": seed}
-        return at | measured | {"dp_epsilon": epsilon, "dp_delta": delta}
+        spent = {"dp_epsilon": epsilon, "dp_delta": delta, "tuning_epsilon": tuning, "tuning_delta": 1 / 240}
+        return at | measured | spent
 
     none = float("nan")
     rows = pd.DataFrame([row("none", 0, none), row("one", 0, 7.96), row("two", 0, 4.0), row("two", 1, 4.0)])
@@ -65,3 +66,7 @@ def test_a_guarantee_is_told_with_its_delta_and_only_where_there_is_one():
     assert one.endswith("  7.96, δ = 0.004") and two.endswith("  4, δ = 0.004")
     assert weak.endswith("  > 1000: vacuous, δ = 0.004")
     assert "guaranteed" not in sweep_text(rows[:1])
+    tuned = pd.DataFrame([row("none", 0, none), row("tuned", 0, none, 7.96), row("tuned", 1, none, 7.96)])
+    head, before, line = sweep_text(tuned).splitlines()
+    assert head.endswith("guaranteed ε") and before.endswith("–")
+    assert line.endswith("  7.96, δ = 0.004 (the fine-tuning alone)")
