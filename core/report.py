@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from core.metrics import Interval
@@ -53,7 +55,31 @@ def text(summary: dict[str, Any]) -> str:
         rows.append((f"  TPR at 1 % FPR, {known['members']} + {known['non_members']} records", *cells, ""))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    missed = _missed({when: side for when, side in (("before", before), ("after", after)) if side})
+    lines += ["", *missed] if missed else []
     return "\n".join([head, f"learnability against vulnerability, Pearson: {pearson}", *guarantees, "", *lines, ""])
+
+
+def _missed(sides: dict[str, dict[str, Any]]) -> list[str]:
+    """What was not run and why; said once where it holds for all audits."""
+    # summaries of earlier versions do not tell
+    reasons = [side.get("not_run", {}) for side in sides.values()]
+    everywhere = {name: why for name, why in reasons[0].items() if all(why == other.get(name) for other in reasons)}
+    told = not_run(everywhere)
+    for when, own in zip(sides, reasons, strict=True):
+        told += not_run({name: why for name, why in own.items() if name not in everywhere}, f", {when}")
+    return told
+
+
+def not_run(reasons: Mapping[str, str], when: str = "") -> list[str]:
+    """One line per reason why attacks were left out, or will be, with the attacks it holds for; by attack's name."""
+    from core.attacks import ATTACKS
+
+    shared: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        why = reason.removeprefix(ATTACKS[name.partition(":")[0]].title).removeprefix(":").strip()
+        shared.setdefault(why, []).append(name)
+    return [f"not run{when}: {', '.join(names)}; {why}" for why, names in shared.items()]
 
 
 def tpr(found: dict[str, Any] | None) -> str:

@@ -125,11 +125,14 @@ def experiment(b: Build, e: Experiment, key: str) -> None:
 def _outcome(folder: Path, model: Path) -> dict:
     """metrics.json and the attack table of one audit as the summary shows them, and what DP-SGD guarantees.
 
-    adaptive: what the attack's reference models know, in the words of the attack table.
+    adaptive: what the attack's reference models know, in the words of the attack table. not_run: attacks that were
+    asked for and could not be run, with the reason.
     """
     attacks = pd.read_parquet(folder / "attacks.parquet")
     rows = attacks[(attacks["group"] == "all") & attacks["auc"].notna()].to_dict("records")
     metrics = read_json(folder / "metrics.json")
+    missed = attacks[attacks["reason"].notna()] if "reason" in attacks else attacks[:0]
+    metrics["not_run"] = dict(zip(missed["attack"], missed.get("reason", ()), strict=True))
     metrics["attacks"] = {
         row["attack"]: {
             "adaptive": row["adaptive"],
