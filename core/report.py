@@ -47,12 +47,14 @@ def text(summary: dict[str, Any]) -> str:
         known = next(found for found in pair if found)
         cells = [n.auc(f["auc"], f["auc_low"], f["auc_high"]) if f else n.MISSING for f in pair]
         test = summary["paired"].get(attack)
-        change = f"{n.auc(test['difference'], test['low'], test['high'])} {n.p_value(test['p_value'])}" if test else ""
+        change = _tested(test) if test else ""
         # summaries of earlier versions do not say what the references knew
         name = attack.partition(":")[0] + (f" ({known['adaptive']})" if "adaptive" in known else "")
         rows.append((f"AUC {name}", *cells, change))
         cells = [tpr(f) for f in pair]
         rows.append((f"  TPR at 1 % FPR, {known['members']} + {known['non_members']} records", *cells, ""))
+        if test and "adaptive_minus_non_adaptive" in test:
+            rows.append(("  adaptive − non-adaptive", "", _tested(test["adaptive_minus_non_adaptive"]), ""))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     missed = _missed({when: side for when, side in (("before", before), ("after", after)) if side})
@@ -80,6 +82,13 @@ def not_run(reasons: Mapping[str, str], when: str = "") -> list[str]:
         why = reason.removeprefix(ATTACKS[name.partition(":")[0]].title).removeprefix(":").strip()
         shared.setdefault(why, []).append(name)
     return [f"not run{when}: {', '.join(names)}; {why}" for why, names in shared.items()]
+
+
+def _tested(test: dict[str, float]) -> str:
+    """A paired difference with its interval and p."""
+    from core.figures import numbers as n
+
+    return f"{n.auc(test['difference'], test['low'], test['high'])} {n.p_value(test['p_value'])}"
 
 
 def tpr(found: dict[str, Any] | None) -> str:

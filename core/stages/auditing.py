@@ -117,8 +117,11 @@ def experiment(b: Build, e: Experiment, key: str) -> None:
         layers = pd.read_parquet(b.inputs["defended"] / "layers.parquet")
         summary["weights"]["rewound"] = int(layers["rewound"].sum()) if "rewound" in layers else 0
         before, after = (pd.read_parquet(b.inputs[k] / "records.parquet") for k in ("before", "after"))
-        tests = audits.paired(before, after, list(dict.fromkeys(e.audit.attacks)))
-        summary["paired"] = tests.set_index("attack").to_dict("index")
+        names = [*dict.fromkeys(e.audit.attacks), *(f"{name}:{audits.NON_ADAPTIVE}" for name in e.audit.attacks)]
+        summary["paired"] = audits.paired(before, after, names).set_index("attack").to_dict("index")
+        gains = audits.adaptive_advantage(after, names).set_index("attack").to_dict("index")
+        for name in gains.keys() & summary["paired"].keys():
+            summary["paired"][name]["adaptive_minus_non_adaptive"] = gains[name]
     write_json(b.folder / "summary.json", summary)
 
 

@@ -14,13 +14,16 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from core.attacks import compare
 from core.attacks.shadows import load_references
 from core.cli import main
 from core.config import BadInput
 from core.data import Dataset
 from core.experiment import Experiment, parse, plan, run
+from core.figures import numbers as n
 from core.parallel import fan_out
 from core.progress import Cancelled, Progress
+from core.report import text
 from core.store import Store
 from tests.conftest import SMALL
 
@@ -45,6 +48,20 @@ def test_more_references_keep_those_that_are_there_and_attacks_are_named_adaptiv
     assert {"rmia", "rmia:non-adaptive"} <= summary["after"]["attacks"].keys()
     assert "rmia" in summary["paired"]
     stages = plan(e)
+    # the attacker who ignores the defence, against the same attack before and against the one who knows it
+    before, after = (pd.read_parquet(store.path(stages[side]) / "records.parquet") for side in ("before", "after"))
+    member = before["member"].to_numpy()
+    plain, known, blind = before["score_rmia"], after["score_rmia"], after["score_rmia:non-adaptive"]
+    lines = text(summary).splitlines()
+    found = summary["paired"]["rmia:non-adaptive"]
+    gain = found.pop("adaptive_minus_non_adaptive")
+    assert found == compare(before_scores=plain, after_scores=blind, is_member=member)
+    assert gain == compare(before_scores=blind, after_scores=known, is_member=member)
+    (row,) = (line for line in lines if line.startswith("AUC rmia (non-adaptive)"))
+    assert row.endswith(n.p_value(found["p_value"]))
+    assert sum(line.startswith("  adaptive − non-adaptive") for line in lines) == len(
+        [name for name in summary["after"]["attacks"] if name.endswith("non-adaptive")]
+    )
     attacks = pd.read_parquet(store.path(stages["after"]) / "attacks.parquet").set_index("attack")
     assert attacks.loc["rmia", "adaptive"].iloc[0] == "adaptive"
     assert attacks.loc["rmia:non-adaptive", "adaptive"].iloc[0] == "non-adaptive"
