@@ -91,14 +91,14 @@ def _tested(test: dict[str, float]) -> str:
     return f"{n.auc(test['difference'], test['low'], test['high'])} {n.p_value(test['p_value'])}"
 
 
-def tpr(found: dict[str, Any] | None) -> str:
-    """TPR at 1 % FPR of one attack of a summary, with its Clopper–Pearson interval; None: it did not run."""
+def tpr(found: dict[str, Any] | None, fpr: str = "0.01") -> str:
+    """TPR at an FPR of one attack of a summary, with its Clopper–Pearson interval; None: it did not run."""
     from core.figures import numbers as n
     from core.metrics import clopper_pearson
 
     if not found:
         return n.MISSING
-    rate = clopper_pearson(round(found["tpr_at_fpr"]["0.01"] * found["members"]), found["members"])
+    rate = clopper_pearson(round(found["tpr_at_fpr"][fpr] * found["members"]), found["members"])
     return n.accuracy(rate.value, rate.low, rate.high)
 
 
