@@ -177,6 +177,6 @@ def test_a_diverged_reference_is_named():
     signals, _ = simulate(models=4, records=10)
     phi = signals.reference_phi.copy()
     phi[2, 0] = np.nan
-    assert "reference 2 gave outputs that are not finite" in ATTACKS["lira"]().is_compatible(
+    assert "reference model 2 gave outputs that are not finite" in ATTACKS["lira"]().is_compatible(
         replace(signals, reference_phi=phi)
     )

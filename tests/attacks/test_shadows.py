@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from core.attacks import compare
-from core.attacks.shadows import load_references
+from core.attacks.shadows import OFFSET, load_references
 from core.cli import main
 from core.config import BadInput
 from core.data import Dataset
@@ -24,6 +24,7 @@ from core.figures import numbers as n
 from core.parallel import fan_out
 from core.progress import Cancelled, Progress
 from core.report import text
+from core.shadow_training import pipeline
 from core.store import Store
 from tests.conftest import SMALL
 
@@ -246,6 +247,33 @@ def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("core.parallel.WAIT", 1)
     with pytest.raises(BadInput, match=r"the cluster tcp://127.0.0.1:9 does not answer within 1 s"):
         list(fan_out(pow, [(2, 2)], cluster="tcp://127.0.0.1:9"))
+
+
+def test_a_cluster_without_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("core.parallel.WAIT", 0.5)
+    with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        with pytest.raises(BadInput, match=f"{address} has no workers: start one with `dask worker {address}`"):
+            list(fan_out(pow, [(2, 2)], cluster=address))
+
+
+def test_a_reference_that_fails_is_named_and_the_finished_ones_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REWINDLAB_WORKERS", "1")
+
+    def diverges(e, records, shape, classes, seed, defended, watch):
+        if seed - e.seed - OFFSET == failing:
+            raise BadInput("training stopped in epoch 1: the loss is not finite.")
+        return pipeline(e, records, shape, classes, seed, defended, watch)
+
+    monkeypatch.setattr("core.shadow_training.pipeline", diverges)
+    e = parse(experiment(4) | {"defence": None})
+    for failing, advice in ((3, "set audit.shadows.models to 2"), (1, "another audit.shadows.seed")):
+        with pytest.raises(BadInput, match=rf"^reference model {failing}: training stopped in epoch 1.*{advice}"):
+            run(e, Store(tmp_path / str(failing)))
+        assert len(references(Store(tmp_path / str(failing)))) == failing
 
 
 def test_the_command_line_takes_the_address_of_a_cluster(
