@@ -13,6 +13,8 @@ from core.attacks.shadows import ShadowConfig
 from core.config import BadInput, Config
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from core.attacks import Attack, Signals
 
 # Attacks and metrics are imported where they are used: pages import this module for its config alone, and SciPy
@@ -268,18 +270,38 @@ def calibration(records: pd.DataFrame, logits: np.ndarray) -> dict:
 def paired(before: pd.DataFrame, after: pd.DataFrame, attacks: list[str]) -> pd.DataFrame:
     """Paired DeLong test of every attack scored in both audits, on the records scored in both.
 
+    A non-adaptive attack, which only a defended model has, is tested against the same attack before.
     Columns: attack, difference (AUC after − before), low, high, p_value, z.
     """
-    from core.attacks import compare
-
     if not before["record"].equals(after["record"]):
         raise BadInput("the two audits are not on the same records, they cannot be compared pairwise")
-    member = before["member"].to_numpy(bool)
+    pairs = {name: (before.get(f"score_{_plain(name)}"), after.get(f"score_{name}")) for name in attacks}
+    return _tests(pairs, before["member"].to_numpy(bool))
+
+
+def adaptive_advantage(after: pd.DataFrame, attacks: list[str]) -> pd.DataFrame:
+    """Paired DeLong test of the adaptive attack against each non-adaptive one of `attacks`, on one defended model.
+
+    Columns: attack (the non-adaptive one), difference (AUC adaptive − non-adaptive), low, high, p_value, z.
+    """
+    names = [name for name in attacks if name != _plain(name)]
+    pairs = {name: (after.get(f"score_{name}"), after.get(f"score_{_plain(name)}")) for name in names}
+    return _tests(pairs, after["member"].to_numpy(bool))
+
+
+def _plain(name: str) -> str:
+    """The adaptive attack of the same kind."""
+    return name.removesuffix(f":{NON_ADAPTIVE}")
+
+
+def _tests(pairs: Mapping[str, tuple[pd.Series | None, pd.Series | None]], member: np.ndarray) -> pd.DataFrame:
+    """Second minus first where both are there."""
+    from core.attacks import compare
+
     rows = []
-    for name in attacks:
-        column = f"score_{name}"
-        if column in before and column in after:
-            a, b = before[column].to_numpy(float), after[column].to_numpy(float)
+    for name, (first, second) in pairs.items():
+        if first is not None and second is not None:
+            a, b = first.to_numpy(float), second.to_numpy(float)
             known = np.isfinite(a) & np.isfinite(b)
             test = compare(before_scores=a[known], after_scores=b[known], is_member=member[known])
             rows.append({"attack": name, **test})

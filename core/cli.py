@@ -20,7 +20,7 @@ from core.experiment import parse as validated
 from core.figures import numbers as n
 from core.jobs import in_words, run_job
 from core.progress import Cancelled, Progress, TerminalProgress
-from core.report import sweep_text, text
+from core.report import not_run, sweep_text, text
 from core.store import Store, read_json
 from core.sweeps.presets import PRESETS, ready
 from core.sweeps.results import bootstrapped, results
@@ -185,7 +185,8 @@ NONE = object()
 
 def _before(experiments: list[Experiment], store: Store) -> None:
     """What is worth knowing before the work starts, for a person at a terminal: whether weights that were brought fit
-    their data, and how long it will take. Raises BadInput where they do not."""
+    their data, which attacks (of the first experiment) cannot run, and how long it will take. Raises BadInput where the
+    weights do not fit."""
     told = []
     if experiments[0].weights:
         from core.brought import check  # imports torch
@@ -193,8 +194,10 @@ def _before(experiments: list[Experiment], store: Store) -> None:
         plan(experiments[0])  # says which file is missing
         told += check(experiments[0])
     if sys.stderr.isatty():
+        from core.attacks.ahead import cannot_run
         from core.sweeps.cost import sweep_estimate
 
+        told += not_run(cannot_run(experiments[0]))
         cost = sweep_estimate(experiments, store)
         known = cost.seconds is not None and cost.parts
         told += [f"About {n.seconds(cost.seconds)} of training ({cost.basis})."] if known else []

@@ -33,7 +33,7 @@ def fan_out(
     shared: what every task needs, such as the records; it goes to a cluster once, not with each task. cluster: address
     of a Dask scheduler ("tcp://host:8786"); empty: processes on this machine, as many as `workers` (default: one per
     core). `check` is called several times a second and may raise to stop. Raises BadInput where the cluster does not
-    answer or a worker process dies; results that came before stay valid.
+    answer, has no workers, or a worker process dies; results that came before stay valid.
     """
     if not tasks:
         return
@@ -63,6 +63,7 @@ def _backend(cluster: str, workers: int, shared: tuple) -> Iterator[tuple[dict[s
             f"`dask worker {cluster}`, or leave the address empty to compute here"
         ) from error
     try:
+        _need_workers(client, cluster)
         with parallel_config(backend="dask", client=client):
             # as tasks, not scattered: where the worker that holds one dies, the scheduler sends it out again; Dask
             # warns of large tasks, which are only bad where there are many
@@ -72,6 +73,14 @@ def _backend(cluster: str, workers: int, shared: tuple) -> Iterator[tuple[dict[s
             yield {"n_jobs": -1}, held
     finally:
         client.close()
+
+
+def _need_workers(client: Any, cluster: str) -> None:
+    """BadInput where the scheduler has no workers and none comes while it may be starting."""
+    with contextlib.suppress(TimeoutError):
+        client.wait_for_workers(1, timeout=WAIT)
+    if not client.scheduler_info()["workers"]:
+        raise BadInput(f"the cluster {cluster} has no workers: start one with `dask worker {cluster}`")
 
 
 def _itself(value: Any) -> Any:

@@ -51,11 +51,12 @@ def ask(model: nn.Module, dataset: Dataset, positions: np.ndarray, queries: int 
 
 def vary(x: torch.Tensor, query: int) -> torch.Tensor:
     """Variation number `query` of every record of x [N, …]."""
-    generator = torch.Generator(x.device).manual_seed(query)
+    # drawn on the CPU: the streams of devices differ, and target and references may be asked on different ones
+    generator = torch.Generator("cpu").manual_seed(query)
     if x.ndim == 4:
         return augment(x, generator, pad=shift_of(x))
-    other = x[torch.randperm(len(x), device=x.device, generator=generator)]
-    return torch.where(torch.rand(x.shape, device=x.device, generator=generator) < NOISE, other, x)
+    other = x[torch.randperm(len(x), generator=generator).to(x.device)]
+    return torch.where((torch.rand(x.shape, generator=generator) < NOISE).to(x.device), other, x)
 
 
 class Trajectory:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from core.metrics import Interval
@@ -45,25 +47,58 @@ def text(summary: dict[str, Any]) -> str:
         known = next(found for found in pair if found)
         cells = [n.auc(f["auc"], f["auc_low"], f["auc_high"]) if f else n.MISSING for f in pair]
         test = summary["paired"].get(attack)
-        change = f"{n.auc(test['difference'], test['low'], test['high'])} {n.p_value(test['p_value'])}" if test else ""
+        change = _tested(test) if test else ""
         # summaries of earlier versions do not say what the references knew
         name = attack.partition(":")[0] + (f" ({known['adaptive']})" if "adaptive" in known else "")
         rows.append((f"AUC {name}", *cells, change))
         cells = [tpr(f) for f in pair]
         rows.append((f"  TPR at 1 % FPR, {known['members']} + {known['non_members']} records", *cells, ""))
+        if test and "adaptive_minus_non_adaptive" in test:
+            rows.append(("  adaptive − non-adaptive", "", _tested(test["adaptive_minus_non_adaptive"]), ""))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    missed = _missed({when: side for when, side in (("before", before), ("after", after)) if side})
+    lines += ["", *missed] if missed else []
     return "\n".join([head, f"learnability against vulnerability, Pearson: {pearson}", *guarantees, "", *lines, ""])
 
 
-def tpr(found: dict[str, Any] | None) -> str:
-    """TPR at 1 % FPR of one attack of a summary, with its Clopper–Pearson interval; None: it did not run."""
+def _missed(sides: dict[str, dict[str, Any]]) -> list[str]:
+    """What was not run and why; said once where it holds for all audits."""
+    # summaries of earlier versions do not tell
+    reasons = [side.get("not_run", {}) for side in sides.values()]
+    everywhere = {name: why for name, why in reasons[0].items() if all(why == other.get(name) for other in reasons)}
+    told = not_run(everywhere)
+    for when, own in zip(sides, reasons, strict=True):
+        told += not_run({name: why for name, why in own.items() if name not in everywhere}, f", {when}")
+    return told
+
+
+def not_run(reasons: Mapping[str, str], when: str = "") -> list[str]:
+    """One line per reason why attacks were left out, or will be, with the attacks it holds for; by attack's name."""
+    from core.attacks import ATTACKS
+
+    shared: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        why = reason.removeprefix(ATTACKS[name.partition(":")[0]].title).removeprefix(":").strip()
+        shared.setdefault(why, []).append(name)
+    return [f"not run{when}: {', '.join(names)}; {why}" for why, names in shared.items()]
+
+
+def _tested(test: dict[str, float]) -> str:
+    """A paired difference with its interval and p."""
+    from core.figures import numbers as n
+
+    return f"{n.auc(test['difference'], test['low'], test['high'])} {n.p_value(test['p_value'])}"
+
+
+def tpr(found: dict[str, Any] | None, fpr: str = "0.01") -> str:
+    """TPR at an FPR of one attack of a summary, with its Clopper–Pearson interval; None: it did not run."""
     from core.figures import numbers as n
     from core.metrics import clopper_pearson
 
     if not found:
         return n.MISSING
-    rate = clopper_pearson(round(found["tpr_at_fpr"]["0.01"] * found["members"]), found["members"])
+    rate = clopper_pearson(round(found["tpr_at_fpr"][fpr] * found["members"]), found["members"])
     return n.accuracy(rate.value, rate.low, rate.high)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from core.attacks.shadows import OFFSET
+from core.config import BadInput
 from core.data import Dataset
 from core.data.to_tensors import tensors
 from core.defence import CWRF, FromScratch, objective_of, recipe_of, stop_of
@@ -32,7 +33,7 @@ def train_reference(
 
     defended: the whole of score → rewind → fine-tune, as an adaptive attacker runs it. Arrays: reference_phi [N, Q],
     reference_population_phi [P, Q], reference_logits [N, K] float32, reference_in [N] bool; and reference_trajectory
-    [N, T] where the attack that looks at it is asked for.
+    [N, T] where the attack that looks at it is asked for. Raises BadInput, with the number, where the training fails.
     """
     if device().type == "cpu":
         torch.set_num_threads(1)  # a cluster's workers do not get joblib's setting
@@ -40,7 +41,10 @@ def train_reference(
     records = Records(tensors(dataset, dataset.audited[inside], device()), tensors(dataset, "reference", device()))
     path = Trajectory(dataset, last_run(e, defended)) if "trajectory" in e.audit.attacks else None
     watch = path.of if path else unwatched
-    model = pipeline(e, records, dataset.shape, len(dataset.classes), e.seed + OFFSET + number, defended, watch)
+    try:
+        model = pipeline(e, records, dataset.shape, len(dataset.classes), e.seed + OFFSET + number, defended, watch)
+    except BadInput as error:
+        raise BadInput(f"reference model {number}: {error} {_without(number)}") from error
     audited = ask(model, dataset, dataset.audited, e.audit.shadows.queries)
     population = ask(model, dataset, dataset.splits["population"], e.audit.shadows.queries)
     return number, {
@@ -50,6 +54,13 @@ def train_reference(
         "reference_in": inside,
         **({"reference_trajectory": found} if path and (found := path.arrays().get("trajectory")) is not None else {}),
     }
+
+
+def _without(number: int) -> str:
+    """What helps where one reference model fails and the target did not."""
+    fewer = number // 2 * 2  # models come in pairs, and fewer of them are the same ones
+    advice = f"set audit.shadows.models to {fewer}" if fewer else "draw other halves with another audit.shadows.seed"
+    return f"The recipe is the target's too; to leave it as it is, {advice}. What is finished stays in the store."
 
 
 def pipeline(

@@ -9,9 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from core.attacks import ATTACKS
-from core.attacks.ahead import expected_signals
+from core.attacks.ahead import cannot_run
 from core.attacks.shadows import ShadowConfig
-from core.audit import REFERENCES, AuditConfig, attacks_of
+from core.audit import REFERENCES, AuditConfig
 from core.config import BadInput
 from core.estimate import missing_references
 from core.experiment import Experiment, title
@@ -86,23 +86,10 @@ def _audit(now: Current) -> AuditConfig | None:
         return None
     audit = forms.validated(AuditConfig, settings | {"attacks": tuple(chosen), "shadows": shadows})
     if audit and (left_out := cannot_run(now.config.model_copy(update={"audit": audit}))):
-        told = "\n".join(f"- {reason}" for reason in left_out)
+        told = "\n".join(f"- {reason}" for reason in left_out.values())
         head = f"{n.count(len(left_out), len(chosen))} cannot run on the trained model with the settings below:"
         under_the_choice.caption(f"{head}\n{told}")
     return audit
-
-
-def cannot_run(experiment: Experiment) -> list[str]:
-    """Why attacks of the experiment will be left out of the audit of the trained model, in words, before it runs."""
-    audit = experiment.audit
-    seen = expected_signals(
-        population=experiment.data.population,
-        models=audit.shadows.models,
-        queries=audit.shadows.queries,
-        gradients=audit.gradient_records > 0,
-        epochs=0 if experiment.weights else experiment.train.epochs,
-    )
-    return [reason for attack in attacks_of(audit).values() if (reason := attack.is_compatible(seen))]
 
 
 def _needs(name: str) -> str:

@@ -14,7 +14,7 @@ FPRS = {"tpr_01": ("1 %", 100), "tpr_001": ("0.1 %", 1000)}
 
 
 def auc_table(table: pd.DataFrame, sides: list[str]) -> pd.DataFrame:
-    """AUC with interval per audit and the paired difference."""
+    """AUC with interval per audit and the paired difference; and how far adaptive attackers are ahead of others."""
     rows = []
     for row in table.to_dict("records"):
         cells = {"attack": _name(row)}
@@ -23,6 +23,8 @@ def auc_table(table: pd.DataFrame, sides: list[str]) -> pd.DataFrame:
         if len(sides) == 2:
             test = f"{change(row)}, {n.p_value(row['p_value'])}"
             cells["after − before"] = n.MISSING if pd.isna(row["difference"]) else test
+            if table["gain_difference"].notna().any():
+                cells["adaptive − non-adaptive"] = n.MISSING if pd.isna(row["gain_difference"]) else gain(row)
         rows.append(cells | _about(row))
     return pd.DataFrame(rows)
 
@@ -67,9 +69,16 @@ def interval(row: dict, name: str, side: str) -> str:
 
 def change(row: dict) -> str:
     """The paired difference with its interval."""
-    if pd.isna(row["difference"]):
-        return n.MISSING
-    return f"{n.difference(row['difference'])} [{n.difference(row['low'])}, {n.difference(row['high'])}]"
+    return n.MISSING if pd.isna(row["difference"]) else _ends(row)
+
+
+def gain(row: dict) -> str:
+    """AUC of the adaptive attack minus that of this non-adaptive one, with its interval and p."""
+    return f"{_ends(row, 'gain_')}, {n.p_value(row['gain_p_value'])}"
+
+
+def _ends(row: dict, prefix: str = "") -> str:
+    return "{} [{}, {}]".format(*(n.difference(row[f"{prefix}{name}"]) for name in ("difference", "low", "high")))
 
 
 def adaptive(value: object) -> str:
@@ -131,9 +140,12 @@ def _alone(row: dict) -> str:
 def _compared(row: dict) -> str:
     was, now = n.auc(row["auc_before"]), n.auc(row["auc_after"])
     head = f"**{row['title']}**: AUC {was} → {now}"
+    test = f"{change(row)}, {n.p_value(row['p_value'])}"
+    if pd.notna(row["gain_difference"]):
+        against = "" if pd.isna(row["difference"]) else f"Against the same attack before the defence: {test}. "
+        return f"**{row['title']}**: AUC {now} after. {against}Adaptive minus this one: {gain(row)}."
     if pd.isna(row["difference"]):
         return f"{head}; it was not run on both models, so there is no paired test."
-    test = f"{change(row)}, {n.p_value(row['p_value'])}"
     if row["high"] < 0:
         return f"{head}. The paired interval excludes 0 ({test}): the defence weakened this attack."
     if row["low"] > 0:
@@ -143,7 +155,7 @@ def _compared(row: dict) -> str:
 
 def _counted(everyone: pd.DataFrame) -> str:
     """How many attacks the defence weakened; those it did not are named."""
-    tested = everyone[everyone["difference"].notna()]
+    tested = everyone[everyone["difference"].notna() & everyone["auc_before"].notna()]  # none twice, as non-adaptive
     if len(tested) < 2:
         return ""
     lower = tested[tested["high"] < 0]

@@ -6,13 +6,14 @@ import inspect
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from core.attacks import ATTACKS
 from core.attacks.comparison import side_by_side
 from core.attacks.histograms import ScoreHistograms, score_histograms
-from core.audit import paired
+from core.audit import NON_ADAPTIVE, adaptive_advantage, paired
 from core.figures import member_histogram, roc_figure
 from core.figures import numbers as n
 from core.figures.layout import caption_of
@@ -39,14 +40,18 @@ def results(before: str, after: str | None, summary: str | None) -> pd.DataFrame
         return side_by_side(before=tables["before"], after=None, tests=None)
     records = {when: pd.read_parquet(Path(f, "records.parquet")) for when, f in _given(before, after).items()}
     known = read_json(Path(summary))["paired"] if summary else {}
-    tests = [pd.DataFrame([{"attack": name, "group": "all", **test} for name, test in known.items()])]
     canary = records["before"]["canary"].to_numpy()
-    part = {when: table[canary].reset_index(drop=True) for when, table in records.items()}
-    # only where both audits found members and non-members in the group is there something to test
-    there = set.intersection(
-        *(set(t[(t["group"] == "canaries") & t["auc"].notna()]["attack"]) for t in tables.values())
-    )
-    tests.append(paired(part["before"], part["after"], sorted(there)).assign(group="canaries"))
+    tests = []
+    for group, chosen in {"all": np.ones(len(canary), bool), "canaries": canary}.items():
+        part = {when: table[chosen].reset_index(drop=True) for when, table in records.items()}
+        # only where both audits found members and non-members in the group is there something to test
+        there = {when: set(t[(t["group"] == group) & t["auc"].notna()]["attack"]) for when, t in tables.items()}
+        names = sorted(name for name in there["after"] if name.removesuffix(f":{NON_ADAPTIVE}") in there["before"])
+        found = paired(part["before"], part["after"], [name for name in names if group != "all" or name not in known])
+        if group == "all":
+            found = pd.concat([pd.DataFrame([{"attack": name, **test} for name, test in known.items()]), found])
+        gains = adaptive_advantage(part["after"], names).set_index("attack").add_prefix("gain_")
+        tests.append(found.assign(group=group).join(gains, on="attack"))
     return side_by_side(before=tables["before"], after=tables["after"], tests=pd.concat(tests))
 
 

@@ -11,8 +11,10 @@ from types import ModuleType
 
 import pytest
 
+from core.defence import objective_of
 from core.report import tpr
-from core.sweeps.presets import PRESETS
+from core.sweeps.presets import PRESETS, RIVALS
+from tests.conftest import TINY
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = [path.name for path in sorted((ROOT / "benchmarks").glob("*.py")) if "ArgumentParser" in path.read_text()]
@@ -70,6 +72,40 @@ def test_only_some_methods_of_a_sweep(script) -> None:
         "CWRF + early stopping",
     ]
     assert {p.label["objective"] for p in sweeps.only(whole, "HAMP;CCL").points} == {"HAMP", "CCL"}
+
+
+def test_the_attack_table_can_use_any_rival_of_the_sweeps(script) -> None:
+    attacks = script("attacks")
+    for how, kind in (("scratch", "scratch"), ("cwrf", "cwrf")):
+        for name, rival in RIVALS.items():
+            (e, _) = attacks.experiments("demo", None, 1, name, how).values()
+            objective = objective_of(e.defence)
+            assert e.defence.kind == kind and objective.kind == rival.settings["kind"]
+            assert {name: getattr(objective, name) for name in rival.settings} == rival.settings
+            assert e.seed == e.data.seed == 1 and e.audit.attacks == attacks.ATTACKS[16]
+
+
+def test_the_attack_table_of_two_targets(script, monkeypatch, tmp_path, capsys) -> None:
+    attacks = script("attacks")
+    monkeypatch.setattr(attacks, "ATTACKS", {4: ("loss", "lira", "rmia_offline")})
+    monkeypatch.setitem(attacks.SETTINGS, "demo", {key: TINY[key] for key in ("data", "model", "train", "defence")})
+    monkeypatch.setenv("REWINDLAB_WORKERS", "1")
+    monkeypatch.setattr("sys.argv", ["attacks.py", "demo", "--seeds", "2", "--store", str(tmp_path)])
+    attacks.main()
+    lines = capsys.readouterr().out.splitlines()
+    tables = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    assert [row[:2] for row in tables] == 3 * [
+        *(["attack", "references"], ["---", "---"], ["loss", "0"], ["lira", "4"], ["rmia_offline", "4"])
+    ]
+    one = tables[3]
+    assert all(cell.count("[") == 1 for cell in one[2:6]) and one[6].count("[") == 3 and one[7] == "not resolvable"
+    assert tables[2][4:6] == ["–", "–"]  # the loss attack knows of no defence
+    mean = tables[13]
+    assert len(mean) == 12 and all(cell.count("[") == 1 for cell in mean[2:9]) and mean[9:] == 3 * ["not resolvable"]
+    (told,) = {line.partition(" a ")[0] for line in lines if line.startswith("4 references: ")}
+    assert told == "4 references: lira variance shrunk, rmia_offline"
+    assert sum("γ 2, questions per record 1" in line for line in lines) == 2
+    assert sum(line.startswith("60 members, 60 non-members, seed ") for line in lines) == 2
 
 
 def test_every_cell_of_the_attack_table_has_its_interval() -> None:

@@ -290,6 +290,14 @@ def test_a_run_prints_a_table_and_one_json_object(capsys, store):
     assert again.rstrip() == "\n".join(out.splitlines()[:-1]).rstrip() and err == ""
 
 
+def test_what_cannot_run_is_said_on_a_terminal_before_any_training(capsys, store, monkeypatch):
+    monkeypatch.setattr("core.cli.run", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with pytest.raises(pytest.fail.Exception, match="trained"):
+        call("run", "--store", store, *TINY, *("--audit.attacks", "lira,loss"), *("--audit.shadows.models", "2"))
+    assert "not run: lira; needs at least 2 reference models" in capsys.readouterr().err
+
+
 def test_json_knows_no_nan():
     text = json.dumps(cli._finite({"a": [float("nan"), 1.0, {"b": float("inf")}], "c": "x"}), allow_nan=False)
     assert json.loads(text) == {"a": [None, 1.0, {"b": None}], "c": "x"}

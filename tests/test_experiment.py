@@ -347,6 +347,28 @@ def test_without_any_attack_that_applies(done):
     assert found["before"]["attacks"] == {} and found["paired"] == {} and "accuracy" in text(found)
 
 
+def test_what_could_not_be_run_is_told_with_its_reason(done):
+    store, found, _ = done
+    assert found["before"]["not_run"] == found["after"]["not_run"] == {} and "not run" not in text(found)
+    left_out = run(parse(tiny(audit={"attacks": ["lira", "loss", "rmia", "label_only"], "gradient_records": 0})), store)
+    for side in ("before", "after"):
+        assert list(left_out[side]["not_run"]) == ["lira", "rmia", "label_only"]
+        assert left_out[side]["not_run"]["lira"] == (
+            "LiRA online needs reference models: train reference models (audit.shadows.models)"
+        )
+    lines = [line for line in text(left_out).splitlines() if line.startswith("not run")]
+    assert lines == [
+        "not run: lira, rmia; needs reference models: train reference models (audit.shadows.models)",
+        "not run: label_only; needs query labels: set Questions (audit.shadows.queries) to 2 or more",
+    ]
+    left_out["after"]["not_run"].pop("rmia")  # as where only the defended model has what it takes
+    lines = [line for line in text(left_out).splitlines() if line.startswith("not run")]
+    assert [line.partition(";")[0] for line in lines] == ["not run: lira", "not run: label_only", "not run, before: rmia"]
+    for side in ("before", "after"):
+        del left_out[side]["not_run"]  # as a store of an earlier version holds it
+    assert "not run" not in text(left_out)
+
+
 def test_a_table_runs_too(tmp_path):
     found = run(parse(table(write_table(tmp_path / "t.parquet"))), Store(tmp_path / "runs"))
     assert found["dataset"] == "table" and found["classes"] == 3

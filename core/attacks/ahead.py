@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from core.attacks.base import Signals
 from core.attacks.design import design_matrix
+from core.audit import attacks_of
+
+if TYPE_CHECKING:
+    from core.experiment import Experiment
 
 SOME = 64
 """Audited records, and reference models at most, of the sketch: no attack asks for more before it runs."""
+
+
+def cannot_run(experiment: Experiment) -> dict[str, str]:
+    """Attacks of the experiment that its audit of the trained model will leave out, by name: why, in words."""
+    audit = experiment.audit
+    seen = expected_signals(
+        population=experiment.data.population,
+        models=audit.shadows.models,
+        queries=audit.shadows.queries,
+        gradients=audit.gradient_records > 0,
+        epochs=0 if experiment.weights else experiment.train.epochs,
+    )
+    reasons = {name: attack.is_compatible(seen) for name, attack in attacks_of(audit).items()}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def expected_signals(*, population: int, models: int, queries: int, gradients: bool, epochs: int) -> Signals:

@@ -102,6 +102,11 @@ class Attack(Config):
         """What the attack decided from the signals rather than from its config, to be shown beside its result."""
         return {}
 
+    def settled(self, signals: Signals) -> Attack:
+        """The attack with what it chooses by the number of reference models fixed, to be run with fewer of them as it
+        is run with all of `signals`."""
+        return self
+
     def calibrated(self, signals: Signals) -> np.ndarray | None:
         """[N] the score on the scale its paper reports, where an attack ranks by something finer; else None."""
         return None

@@ -7,6 +7,7 @@ import pandas as pd
 _KEYS = ["attack", "group"]
 _ABOUT = ["title", "adaptive"]
 _TESTS = ["difference", "low", "high", "p_value"]
+_GAINS = [f"gain_{name}" for name in _TESTS]
 _NUMBERS = ("auc", "members", "non_members", "tpr_", "balanced", "best_", "epsilon", "judged_", "one_run_", "exposure")
 
 
@@ -15,8 +16,9 @@ def side_by_side(*, before: pd.DataFrame, after: pd.DataFrame | None, tests: pd.
 
     before, after: attack tables with the columns of `core.attacks.evaluate`, which get the endings _before and _after.
     The order is that of `before`; attacks that only `after` has (non-adaptive ones) follow, their _before missing.
-    tests: paired tests, columns attack, group, difference (AUC after − before), low, high, p_value. Without `after`
-    the table holds the one audit and no differences. Attacks that did not apply stay as rows with `reason_*`.
+    tests: paired tests, columns attack, group, difference (AUC after − before), low, high, p_value; and of non-adaptive
+    attacks the same with gain_ before it (AUC adaptive − non-adaptive, both after). Without `after` the table holds the
+    one audit and no differences. Attacks that did not apply stay as rows with `reason_*`.
     """
     left = _renamed(before, "before")
     if after is None:
@@ -26,8 +28,8 @@ def side_by_side(*, before: pd.DataFrame, after: pd.DataFrame | None, tests: pd.
     about = pd.concat([left, right])[_KEYS + _ABOUT].drop_duplicates(_KEYS)  # the order that an outer merge loses
     table = about.merge(table, on=_KEYS, how="left", sort=False)
     if tests is None or tests.empty:
-        return table.assign(**dict.fromkeys(_TESTS, float("nan")))
-    return table.merge(tests[[*_KEYS, *_TESTS]], on=_KEYS, how="left", sort=False)
+        return table.assign(**dict.fromkeys(_TESTS + _GAINS, float("nan")))
+    return table.merge(tests.reindex(columns=[*_KEYS, *_TESTS, *_GAINS]), on=_KEYS, how="left", sort=False)
 
 
 def _renamed(table: pd.DataFrame, when: str) -> pd.DataFrame:

@@ -45,6 +45,7 @@ def shadow_scores(attack: Attack, signals: Signals) -> Known | None:
     if signals.reference_phi is None or signals.reference_in is None or not _known(attack):
         return None
     logits = 0 if signals.reference_logits is None else len(signals.reference_logits)
+    attack = attack.settled(signals)  # the two fewer references must not make it another attack
     scores, inside = [], []
     for model in range(min(ATTACKED, len(signals.reference_phi))):
         shadow, member = as_target(signals, model)

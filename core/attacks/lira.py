@@ -38,7 +38,14 @@ class _Lira(Attack):
     def chosen(self, signals: Signals) -> dict[str, str | int | float]:
         assert signals.reference_phi is not None
         references = len(signals.reference_phi)
-        return {"references": references, "variance": self.variance_for(references)}
+        variance: str = self.variance_for(references)
+        if variance == "per_example" and references < ENOUGH_REFERENCES:
+            variance += f" (noisy: from fewer than {ENOUGH_REFERENCES} references)"
+        return {"references": references, "variance": variance}
+
+    def settled(self, signals: Signals) -> Attack:
+        assert signals.reference_phi is not None
+        return self.model_copy(update={"variance": self.variance_for(len(signals.reference_phi))})
 
     def _variance(self, found: Moments, references: int) -> np.ndarray:
         """[N] variance of one side's Gaussians."""

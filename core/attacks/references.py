@@ -87,7 +87,8 @@ def problem_with_references(signals: Signals, *, title: str, inside: int, outsid
     diverged = [m for m in range(len(phi)) if not np.isfinite(phi[m]).all()]
     if diverged:
         return (
-            f"{title}: reference {diverged[0]} gave outputs that are not finite, it diverged: lower the learning rate"
+            f"{title}: reference model {diverged[0]} gave outputs that are not finite, it diverged: "
+            "lower the learning rate"
         )
     for needed, counts, words in (
         (inside, is_in.sum(axis=0), "trained on"),

@@ -26,7 +26,8 @@ def augment(x: torch.Tensor, generator: torch.Generator, *, pad: int = 4) -> tor
     """Each image of x [n, C, H, W] shifted by up to `pad` pixels and mirrored with probability ½, on its own.
 
     The same as reflecting `pad` pixels at every border, cropping at random and flipping, but as one gather.
-    The generator lives on x's device. ValueError for tables and for images not larger than the padding.
+    Drawn on the generator's device, which may be another than x's. ValueError for tables and for images not larger than
+    the padding.
     """
     if x.ndim != 4:
         raise ValueError(f"augmentation shifts and mirrors images; these records have shape {tuple(x.shape[1:])}")
@@ -35,7 +36,7 @@ def augment(x: torch.Tensor, generator: torch.Generator, *, pad: int = 4) -> tor
         raise ValueError(f"images of {height}×{width} are too small to be shifted by {pad} pixels")
     down = _shifted(n, height, pad, x.device, generator)
     across = _shifted(n, width, pad, x.device, generator)
-    mirrored = torch.rand((n, 1), device=x.device, generator=generator) < 0.5
+    mirrored = (torch.rand((n, 1), device=generator.device, generator=generator) < 0.5).to(x.device)
     across = torch.where(mirrored, across.flip(1), across)
     example = torch.arange(n, device=x.device)[:, None, None, None]
     channel = torch.arange(channels, device=x.device)[None, :, None, None]
@@ -49,6 +50,6 @@ def shift_of(x: torch.Tensor) -> int:
 
 def _shifted(n: int, side: int, pad: int, device: torch.device, generator: torch.Generator) -> torch.Tensor:
     """[n, side] source coordinates of a random shift by −pad…pad per example, reflected at the borders."""
-    offset = torch.randint(-pad, pad + 1, (n, 1), device=device, generator=generator)
+    offset = torch.randint(-pad, pad + 1, (n, 1), device=generator.device, generator=generator).to(device)
     place = torch.arange(side, device=device)[None] + offset
     return (side - 1) - ((side - 1) - place.abs()).abs()

@@ -20,9 +20,11 @@ Y_TITLE = "true positive rate"
 def roc_figure(curves: pd.DataFrame, log: bool, non_members: int) -> go.Figure:
     """ROC curves from columns fpr, tpr (fractions), attack (name) and when ("before" or "after").
 
-    Grey before, green after; one dash per attack where there are several. The band left of 10 / `non_members` is
+    Grey before, green after; one dash per attack where there are several. Steps, never interpolated: between two
+    points the rate is that of the last threshold reached, the point on the left. The band left of 10 / `non_members` is
     shaded: fewer than ten false positives stand behind any rate there. `log` draws both axes logarithmically
-    (Carlini et al. 2022, §4), with rates of zero left out.
+    (Carlini et al. 2022, §4): a curve begins where it first finds a member, at half a record where that is before any
+    false positive.
     """
     if curves.empty or non_members < 1:
         return empty("No attack has finished yet.", x=X_TITLE, y=Y_TITLE)
@@ -56,7 +58,7 @@ def roc_figure(curves: pd.DataFrame, log: bool, non_members: int) -> go.Figure:
                     y=part["tpr"],
                     mode="lines",
                     name=f"{attack}, {when}",
-                    line={"color": WHEN[when].color, "width": 2.2, "dash": dash},
+                    line={"color": WHEN[when].color, "width": 2.2, "dash": dash, "shape": "hv"},
                     hovertemplate=f"{attack}, {when}<br>FPR %{{x:.2%}}<br>TPR %{{y:.2%}}<extra></extra>",
                 )
             )

@@ -117,19 +117,25 @@ def experiment(b: Build, e: Experiment, key: str) -> None:
         layers = pd.read_parquet(b.inputs["defended"] / "layers.parquet")
         summary["weights"]["rewound"] = int(layers["rewound"].sum()) if "rewound" in layers else 0
         before, after = (pd.read_parquet(b.inputs[k] / "records.parquet") for k in ("before", "after"))
-        tests = audits.paired(before, after, list(dict.fromkeys(e.audit.attacks)))
-        summary["paired"] = tests.set_index("attack").to_dict("index")
+        names = [*dict.fromkeys(e.audit.attacks), *(f"{name}:{audits.NON_ADAPTIVE}" for name in e.audit.attacks)]
+        summary["paired"] = audits.paired(before, after, names).set_index("attack").to_dict("index")
+        gains = audits.adaptive_advantage(after, names).set_index("attack").to_dict("index")
+        for name in gains.keys() & summary["paired"].keys():
+            summary["paired"][name]["adaptive_minus_non_adaptive"] = gains[name]
     write_json(b.folder / "summary.json", summary)
 
 
 def _outcome(folder: Path, model: Path) -> dict:
     """metrics.json and the attack table of one audit as the summary shows them, and what DP-SGD guarantees.
 
-    adaptive: what the attack's reference models know, in the words of the attack table.
+    adaptive: what the attack's reference models know, in the words of the attack table. not_run: attacks that were
+    asked for and could not be run, with the reason.
     """
     attacks = pd.read_parquet(folder / "attacks.parquet")
     rows = attacks[(attacks["group"] == "all") & attacks["auc"].notna()].to_dict("records")
     metrics = read_json(folder / "metrics.json")
+    missed = attacks[attacks["reason"].notna()] if "reason" in attacks else attacks[:0]
+    metrics["not_run"] = dict(zip(missed["attack"], missed.get("reason", ()), strict=True))
     metrics["attacks"] = {
         row["attack"]: {
             "adaptive": row["adaptive"],

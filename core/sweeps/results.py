@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from core.experiment import finished
@@ -48,7 +49,8 @@ def results(store: Store, sweep: Sweep, attack: str = "") -> pd.DataFrame:
 def bootstrapped(store: Store, rows: pd.DataFrame, attack: str, resamples: int = 300) -> dict[tuple, Interval]:
     """AUC of each (method, strength or None) in `results`, with a percentile interval over models, then records.
 
-    Needs every seed's scores of that attack; points without them are left out.
+    Needs every seed's scores of that attack; points without them are left out. As in an audit, records without a score
+    (gradient norms of some are not computed) play no part.
     """
     from core.metrics import auc, bootstrap
 
@@ -56,6 +58,7 @@ def bootstrapped(store: Store, rows: pd.DataFrame, attack: str, resamples: int =
     for (method, strength), part in rows.groupby(["method", "strength"], sort=False, dropna=False):
         tables = [pd.read_parquet(store.root / audit / "records.parquet") for audit in part["audit"]]
         if all(f"score_{attack}" in table for table in tables):
+            tables = [table[np.isfinite(table[f"score_{attack}"])] for table in tables]
             found[method, None if math.isnan(strength) else strength] = bootstrap(
                 statistic=lambda scores, is_member: auc(scores=scores, is_member=is_member).value,
                 scores=[table[f"score_{attack}"].to_numpy() for table in tables],

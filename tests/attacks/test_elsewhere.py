@@ -98,6 +98,17 @@ def test_shadow_scores_by_hand():
     np.testing.assert_allclose(scores[0], phi[0] - out)
 
 
+@pytest.mark.parametrize("kind", ["lira", "lira_offline"])
+def test_lira_has_the_same_variance_on_references_as_on_the_target(kind):
+    """Of 64 references, from which auto means each record's own variance, 62 are left when one is attacked."""
+    signals, _ = simulate(models=64, records=40)
+    auto, own, shrunk = (
+        shadow_scores(ATTACKS[kind](variance=variance), signals)[0] for variance in ("auto", "per_example", "shrunk")
+    )
+    np.testing.assert_array_equal(auto, own)
+    assert not np.allclose(auto, shrunk)
+
+
 def test_attacks_on_outputs_take_the_logits_of_references():
     signals, _ = simulate(models=4, records=50)
     logits = np.random.default_rng(0).normal(size=(4, 50, 3)).astype(np.float32)

@@ -126,6 +126,13 @@ def test_auto_is_chosen_by_the_number_of_references_and_shown(models, variance):
     np.testing.assert_array_equal(attack(signals), ATTACKS["lira"](variance=variance)(signals))
 
 
+@pytest.mark.parametrize("kind", ["lira", "lira_offline"])
+def test_own_variances_from_few_references_are_said_to_be_noisy(kind):
+    attack = ATTACKS[kind](variance="per_example")
+    few, enough = (attack.chosen(simulate(models=models, records=30)[0])["variance"] for models in (4, 64))
+    assert few == "per_example (noisy: from fewer than 64 references)" and enough == "per_example"
+
+
 def test_offline_never_looks_at_references_that_saw_the_record():
     signals, _ = simulate(models=8, records=50)
     spoiled = np.where(signals.reference_in[:, :, None], np.float32(1e6), signals.reference_phi)
@@ -170,6 +177,6 @@ def test_a_diverged_reference_is_named():
     signals, _ = simulate(models=4, records=10)
     phi = signals.reference_phi.copy()
     phi[2, 0] = np.nan
-    assert "reference 2 gave outputs that are not finite" in ATTACKS["lira"]().is_compatible(
+    assert "reference model 2 gave outputs that are not finite" in ATTACKS["lira"]().is_compatible(
         replace(signals, reference_phi=phi)
     )

@@ -14,13 +14,17 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from core.attacks.shadows import load_references
+from core.attacks import compare
+from core.attacks.shadows import OFFSET, load_references
 from core.cli import main
 from core.config import BadInput
 from core.data import Dataset
 from core.experiment import Experiment, parse, plan, run
+from core.figures import numbers as n
 from core.parallel import fan_out
 from core.progress import Cancelled, Progress
+from core.report import text
+from core.shadow_training import pipeline
 from core.store import Store
 from tests.conftest import SMALL
 
@@ -45,6 +49,20 @@ def test_more_references_keep_those_that_are_there_and_attacks_are_named_adaptiv
     assert {"rmia", "rmia:non-adaptive"} <= summary["after"]["attacks"].keys()
     assert "rmia" in summary["paired"]
     stages = plan(e)
+    # the attacker who ignores the defence, against the same attack before and against the one who knows it
+    before, after = (pd.read_parquet(store.path(stages[side]) / "records.parquet") for side in ("before", "after"))
+    member = before["member"].to_numpy()
+    plain, known, blind = before["score_rmia"], after["score_rmia"], after["score_rmia:non-adaptive"]
+    lines = text(summary).splitlines()
+    found = summary["paired"]["rmia:non-adaptive"]
+    gain = found.pop("adaptive_minus_non_adaptive")
+    assert found == compare(before_scores=plain, after_scores=blind, is_member=member)
+    assert gain == compare(before_scores=blind, after_scores=known, is_member=member)
+    (row,) = (line for line in lines if line.startswith("AUC rmia (non-adaptive)"))
+    assert row.endswith(n.p_value(found["p_value"]))
+    assert sum(line.startswith("  adaptive − non-adaptive") for line in lines) == len(
+        [name for name in summary["after"]["attacks"] if name.endswith("non-adaptive")]
+    )
     attacks = pd.read_parquet(store.path(stages["after"]) / "attacks.parquet").set_index("attack")
     assert attacks.loc["rmia", "adaptive"].iloc[0] == "adaptive"
     assert attacks.loc["rmia:non-adaptive", "adaptive"].iloc[0] == "non-adaptive"
@@ -229,6 +247,33 @@ def test_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("core.parallel.WAIT", 1)
     with pytest.raises(BadInput, match=r"the cluster tcp://127.0.0.1:9 does not answer within 1 s"):
         list(fan_out(pow, [(2, 2)], cluster="tcp://127.0.0.1:9"))
+
+
+def test_a_cluster_without_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("core.parallel.WAIT", 0.5)
+    with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        with pytest.raises(BadInput, match=f"{address} has no workers: start one with `dask worker {address}`"):
+            list(fan_out(pow, [(2, 2)], cluster=address))
+
+
+def test_a_reference_that_fails_is_named_and_the_finished_ones_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REWINDLAB_WORKERS", "1")
+
+    def diverges(e, records, shape, classes, seed, defended, watch):
+        if seed - e.seed - OFFSET == failing:
+            raise BadInput("training stopped in epoch 1: the loss is not finite.")
+        return pipeline(e, records, shape, classes, seed, defended, watch)
+
+    monkeypatch.setattr("core.shadow_training.pipeline", diverges)
+    e = parse(experiment(4) | {"defence": None})
+    for failing, advice in ((3, "set audit.shadows.models to 2"), (1, "another audit.shadows.seed")):
+        with pytest.raises(BadInput, match=rf"^reference model {failing}: training stopped in epoch 1.*{advice}"):
+            run(e, Store(tmp_path / str(failing)))
+        assert len(references(Store(tmp_path / str(failing)))) == failing
 
 
 def test_the_command_line_takes_the_address_of_a_cluster(

@@ -53,6 +53,20 @@ def test_log_roc_leaves_out_zero_rates_and_starts_at_half_a_record() -> None:
     assert list(trace.y) == [0.25, 0.75, 1]
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_roc_is_drawn_in_steps_and_never_interpolated(log: bool) -> None:
+    several = pd.concat([ROC, ROC.assign(attack="LiRA")])
+    drawn = [trace for trace in figures.roc_figure(several, log, 500).data if trace.name]
+    # hold, then rise: at an FPR between two points the rate is that of the point on the left
+    assert len(drawn) == 4 and {trace.line.shape for trace in drawn} == {"hv"}
+
+
+def test_log_roc_starts_where_the_first_member_is_found() -> None:
+    late = pd.DataFrame({"fpr": [0, 0.1, 0.2, 1], "tpr": [0, 0, 0.5, 1], "attack": "Loss", "when": "before"})
+    trace = named(figures.roc_figure(late, True, 500), "Loss, before")
+    assert (trace.x[0], trace.y[0]) == (0.2, 0.5)  # and not at half a record, with no rise on the way
+
+
 def test_before_after_writes_values_and_keeps_intervals() -> None:
     rows = pd.DataFrame(
         [("AUC", "before", 0.64, 0.60, 0.69, "AUC"), ("AUC", "after", 0.572, np.nan, np.nan, "AUC")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -12,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from core.attacks import evaluate
 from core.attacks.comparison import side_by_side
-from core.experiment import parse, plan, run
+from core.experiment import parse, plan, run, summary
+from core.figures import numbers as n
 from core.store import Store
 from pages import attack_words as words
 from tests.conftest import ROOT, SMALL
@@ -164,6 +166,30 @@ def test_an_attack_that_was_run_on_the_defended_model_only():
     cells = words.tpr_table(both, ["before", "after"], "tpr_01").iloc[1]
     assert cells["TPR before"] == cells["certified before"] == "–" and cells["TPR after"] != "–"
     assert cells["verdict"] == "not resolvable with 400 non-members"
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_non_adaptive_attack_is_compared_with_before_and_with_the_adaptive_one(audits, open_page, tmp_path, older):
+    store, found = audits
+    key, root = found["first missing"].hash, store.root
+    value = summary(store, key)
+    test = value["paired"]["rmia:non-adaptive"]
+    gain = test["adaptive_minus_non_adaptive"]
+    if older:  # as a store of an earlier version holds it: the page makes the tests itself
+        root = shutil.copytree(store.root, tmp_path / "older")
+        del value["paired"]["rmia:non-adaptive"]
+        (root / f"experiment-{key}" / "summary.json").write_text(json.dumps(value))
+    app = open_page(root, key, "attacks.py")
+    app.multiselect[0].set_value(["rmia:non-adaptive"]).run()
+    told = next(m.value for m in app.markdown if "**RMIA online (non-adaptive)**" in m.value)
+    change, adaptive = (f"{n.difference(t['difference'])} [{n.difference(t['low'])}, " for t in (test, gain))
+    assert f"Against the same attack before the defence: {change}" in told
+    assert f"Adaptive minus this one: {adaptive}" in told
+    assert "Of 2 attacks" in told  # RMIA counts once
+    cells = app.dataframe[0].value.set_index("attack")
+    assert cells["adaptive − non-adaptive"]["RMIA online (non-adaptive)"].startswith(adaptive)
+    assert cells["adaptive − non-adaptive"]["RMIA online (adaptive)"] == "–"
+    assert cells["after − before"]["RMIA online (non-adaptive)"].startswith(change)
 
 
 def test_cells():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from core.progress import Progress
 from core.report import sweep_text
 from core.store import Store
-from core.sweeps.results import results
+from core.sweeps.results import bootstrapped, results
 from core.sweeps.run import run_sweep
 from core.sweeps.sweep import parse_sweep, points
 from tests.conftest import TINY as BASE
@@ -39,6 +40,21 @@ def test_points_that_differ_in_more_than_seeds_are_told_apart(tmp_path):
     assert rows["method"].nunique() == len(rows) == 4
     listed = parse_sweep({"base": base, "points": [{"changes": {"train.epochs": 1}}, {"changes": {"train.epochs": 2}}]})
     assert [p.label["strength"] for p in points(listed)] == [1.0, 2.0]
+
+
+def test_records_without_a_score_play_no_part_in_the_bootstrap(tmp_path):
+    """Gradient norms are computed of some records only, the others have no score."""
+    store, frames = Store(tmp_path), []
+    for seed in (0, 1):
+        score = np.random.default_rng(seed).normal(size=200) + (np.arange(200) < 100)
+        known = pd.DataFrame({"member": np.arange(200) < 100, "score_gradient_norm": score})
+        gaps = pd.DataFrame({"member": [True, False] * 20, "score_gradient_norm": np.nan})
+        for name, table in ((f"whole{seed}", known), (f"gaps{seed}", pd.concat([known, gaps]))):
+            (tmp_path / name).mkdir()
+            table.to_parquet(tmp_path / name / "records.parquet")
+            frames.append({"method": name[:-1], "strength": np.nan, "seed": seed, "audit": name})
+    found = bootstrapped(store, pd.DataFrame(frames), "gradient_norm", resamples=20)
+    assert found["gaps", None] == found["whole", None] and 0.5 < found["gaps", None].low < 1
 
 
 def test_results_have_the_rate_at_a_tenth_of_a_per_cent(swept):
