@@ -363,7 +363,8 @@ def test_what_could_not_be_run_is_told_with_its_reason(done):
     ]
     left_out["after"]["not_run"].pop("rmia")  # as where only the defended model has what it takes
     lines = [line for line in text(left_out).splitlines() if line.startswith("not run")]
-    assert [line.partition(";")[0] for line in lines] == ["not run: lira", "not run: label_only", "not run, before: rmia"]
+    told = [line.partition(";")[0] for line in lines]
+    assert told == ["not run: lira", "not run: label_only", "not run, before: rmia"]
     for side in ("before", "after"):
         del left_out[side]["not_run"]  # as a store of an earlier version holds it
     assert "not run" not in text(left_out)
