@@ -120,6 +120,12 @@ class Experiment(Config):
                     f"{name}: DP-SGD draws every member with probability batch size / members, "
                     f"and train.batch_size {self.train.batch_size} is more than data.members {self.data.members}"
                 )
+            half = (self.data.members + self.data.non_members) // 2
+            if isinstance(objective, DPSGD) and self.audit.shadows.models and self.train.batch_size > half:
+                raise ValueError(
+                    f"{name}: reference models train on half of members and non-members, {half} records, from which "
+                    f"DP-SGD cannot draw batches of train.batch_size {self.train.batch_size}"
+                )
         if d and (stop := stop_of(d)) and stop >= recipe_of(self.train, d).epochs:
             field = "defence.stop_after" if isinstance(d, FromScratch) else "defence.finetune.stop_after"
             raise ValueError(f"{field} {stop} is not before the last epoch: leave it empty")
