@@ -13,7 +13,7 @@ from core.attacks.shadows import ShadowConfig
 from core.config import BadInput, Config
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from core.attacks import Attack, Signals
 
@@ -46,7 +46,8 @@ ADAPTIVE, ASSUMED_RECIPE = "adaptive", "assumed recipe"
 NON_ADAPTIVE = "non-adaptive"
 """Ends the name of an attack whose reference models were trained without the defence."""
 NO_REFERENCES = "no references"
-"""Of an attack that looks at nothing but the target: there is no adaptive version of it."""
+"""Of an attack that scores by nothing but the target: there is no adaptive version of it. Its thresholds may still be
+chosen on reference models."""
 REFERENCES = {"reference_phi", "reference_logits"}
 """Signals that come from reference models."""
 
@@ -121,13 +122,15 @@ def audit(
     config: AuditConfig,
     non_adaptive: Signals | None = None,
     own_references: str = ADAPTIVE,
+    on_attack: Callable[[int, int, str], None] = lambda done, total, title: None,
 ) -> Audit:
     """Run the attacks of `config` on one target.
 
     records: row per audited record with member (bool), canary (bool), label. signals: same order, references of the
     target's own pipeline. gradients [N, R]: per-region gradient norms, nan where not computed. non_adaptive: the same
     signals with references that lack the target's defence; attacks that use references are then run on both.
-    own_references: how results with the references in `signals` are labelled.
+    own_references: how results with the references in `signals` are labelled. on_attack(done, of how many, title) is
+    called before each attack and may raise to stop.
     Attacks are scored on the records that have a score.
     """
     from core.metrics import roc, table, thin
@@ -144,21 +147,25 @@ def audit(
             for name, attack, _ in runs
             if attack.looks_at_references(non_adaptive)
         ]
-    for name, attack, seen in runs:
+    for done, (name, attack, seen) in enumerate(runs):
         referred = attack.looks_at_references(seen)
-        adaptive = NON_ADAPTIVE if seen is non_adaptive else own_references if referred else NO_REFERENCES
-        title = f"{attack.title} ({adaptive})" if referred else attack.title
+        whose = NON_ADAPTIVE if seen is non_adaptive else own_references
+        adaptive = whose if referred else NO_REFERENCES
+        title = titled(attack, whose) if referred else attack.named
+        on_attack(done, len(runs), title)
         row: dict[str, Any] = {"attack": name, "title": title, "adaptive": adaptive, "group": "all"}
         reason = attack.is_compatible(seen)
         if reason:
             rows.append({**row, "reason": reason})
             continue
         scores = np.asarray(attack(seen), np.float64)
-        row["chosen"] = ", ".join(f"{what} {value}" for what, value in attack.chosen(seen).items())
+        # how many records weights that were brought have seen is not known: members may be a sample of them
+        here = referred and own_references != ASSUMED_RECIPE
+        row["chosen"] = _told(attack, seen, member if here else None)
         records[f"score_{name}"] = scores
         if (calibrated := attack.calibrated(seen)) is not None:
             records[f"calibrated_{name}"] = calibrated
-        rows += [row | found for found in _groups(attack, seen, scores, member, canary)]
+        rows += [row | found for found in _groups(attack, seen, scores, member, canary, whose)]
         known = np.isfinite(scores)
         curve = table(thin(roc(scores=scores[known], is_member=member[known])))
         curves.append(curve.assign(attack=name))
@@ -186,10 +193,31 @@ def reference_logits(config: AuditConfig) -> int | None:
     return None if None in asked else max(count for count in asked if count is not None)
 
 
+def titled(attack: Attack | type[Attack], whose: str) -> str:
+    """An attack on reference models as tables call it: whose models they are stands behind its name."""
+    return f"{attack.title} ({whose})"
+
+
+def _told(attack: Attack, seen: Signals, member: np.ndarray | None) -> str:
+    """What the attack decided or was given, in words. member [N]: where references train on what the target may not."""
+    from core.attacks.design import unequal
+    from core.figures import numbers as n
+
+    chosen = attack.chosen(seen).items()
+    parts = [f"{what} {n.plain(value) if isinstance(value, float) else value}" for what, value in chosen]
+    if member is not None and seen.reference_in is not None:
+        trained_on = round(float(seen.reference_in.sum(axis=1).mean()))
+        parts += [note] if (note := unequal(references=trained_on, target=int(member.sum()))) else []
+    return ", ".join(parts)
+
+
 def _groups(
-    attack: Attack, seen: Signals, scores: np.ndarray, member: np.ndarray, canary: np.ndarray
+    attack: Attack, seen: Signals, scores: np.ndarray, member: np.ndarray, canary: np.ndarray, whose: str
 ) -> list[dict[str, Any]]:
-    """What the attack achieved on all records and on the canaries, where there are members and non-members."""
+    """What the attack achieved on all records and on the canaries, where there are members and non-members.
+
+    whose: the reference models in `seen`, on which thresholds are chosen where that can be done.
+    """
     from core.attacks import evaluate, shadow_scores
     from core.attacks.evaluate import exposure_columns
 
@@ -200,7 +228,7 @@ def _groups(
             continue
         part = {"scores": scores[chosen], "is_member": member[chosen]}
         known = shadow and (shadow[0][:, chosen].ravel(), shadow[1][:, chosen].ravel())
-        row = {"group": group, **evaluate(**part, known=known)}
+        row = {"group": group, **evaluate(**part, known=known, source=f"reference models ({whose})")}
         found.append(row | exposure_columns(**part) if group == "canaries" else row)
     return found
 

@@ -118,6 +118,12 @@ class Experiment(Config):
             # of no epochs at all, after a rewind, the objective is not asked
             if epochs and (problem := recipe.objective.check(training)):
                 raise ValueError(f"{name}: {problem}")
+            half = (self.data.members + self.data.non_members) // 2
+            if isinstance(recipe.objective, DPSGD) and self.audit.shadows.models and recipe.batch_size > half:
+                raise ValueError(
+                    f"{name}: reference models train on half of members and non-members, {half} records, from which "
+                    f"DP-SGD cannot draw batches of train.batch_size {recipe.batch_size}"
+                )
         if d and (stop := stop_of(d)) and stop >= recipe_of(self.train, d).epochs:
             field = "defence.stop_after" if isinstance(d, FromScratch) else "defence.finetune.stop_after"
             raise ValueError(f"{field} {stop} is not before the last epoch: leave it empty")

@@ -7,7 +7,6 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from core.attacks import ATTACKS
 from core.attacks.agreement import SHARE
 from core.attacks.agreement import agreement as shared_by
 from core.audit import NON_ADAPTIVE
@@ -31,7 +30,7 @@ def agreement(now: Current, sides: list[str]) -> None:
     if table.empty:
         st.info("It takes two attacks that have run to compare.")
         return
-    titles = {name: ATTACKS[name].title for name in names}
+    titles = now.table(side, "attacks").drop_duplicates("attack").set_index("attack")["title"].to_dict()
     st.markdown(told(table, titles))
     frame.draw(once(("agreement", *at), partial(agreement_heatmap, table, titles)), f"agreement-{side}")
 
@@ -43,7 +42,8 @@ def told(table: pd.DataFrame, titles: dict[str, str]) -> str:
         f"{titles[row['first']]} and {titles[row['second']]} share {n.plain(row['shared'])} of {row['k']}"
         for row in (ranked.iloc[-1].to_dict(), ranked.iloc[0].to_dict())
     )
-    chance = n.plain(float(ranked["expected"].iloc[0]))
+    ends = (n.plain(float(end)) for end in (ranked["expected"].min(), ranked["expected"].max()))
+    chance = " to ".join(dict.fromkeys(ends))  # attacks that scored fewer records have fewer most exposed
     head = f"Each attack has its own {n.fraction(SHARE)} of members it is surest of."
     if len(ranked) == 1:
         return f"{head} {most}; chance would give {chance}."

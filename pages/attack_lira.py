@@ -12,6 +12,7 @@ from core.attacks.exposure import most_exposed
 from core.attacks.lira import LiraAttack
 from core.attacks.one_record import Fits, OneRecord, fit
 from core.attacks.shadows import load_references
+from core.audit import ADAPTIVE, ASSUMED_RECIPE, titled
 from core.config import BadInput
 from core.figures import likelier, lira_figures
 from core.figures import numbers as n
@@ -69,19 +70,20 @@ def per_record(now: Current, sides: list[str]) -> None:
     about(now, row, views, known[sides[0]].queries)
     places = st.columns(len(sides)) if len(sides) == 2 else [st.container()]
     key = ("lira", now.key, now.config.audit.lira_variance, int(row["record"]))
-    figures = once(key, partial(lira_figures, views, int(row["record"])))
+    title = titled(LiraAttack, ASSUMED_RECIPE if now.config.weights else ADAPTIVE)
+    figures = once(key, partial(lira_figures, views, int(row["record"]), title))
     for place, side in zip(places, sides, strict=True):
         with place:
             st.markdown(f"**{side.capitalize()} the defence**" if now.config.defence else "**The trained model**")
             frame.draw(figures[side], f"lira-{side}", caption=False)
     spread = SPREADS[known[sides[0]].variance]
     st.caption(
-        "Every mark below the axis is one reference model; the curves are the Gaussians that LiRA lays over them, "
-        f"with {spread}. Where the target's line meets the two curves, compare their heights: their ratio is the "
+        f"{title}. Every mark below the axis is one reference model; the curves are the Gaussians that LiRA lays over "
+        f"them, with {spread}. Where the target's line meets the two curves, compare their heights: their ratio is the "
         "verdict."
         + (
-            " After the defence the reference models went through it as well (adaptive attacker). It protects this "
-            "record where the two crowds move together, or where the target moves away from the IN crowd."
+            " After the defence the reference models went through it as well. It protects this record where the two "
+            "crowds move together, or where the target moves away from the IN crowd."
             if len(sides) == 2
             else ""
         )

@@ -13,7 +13,7 @@ from pages.attack_words import known
 from pages.once import once
 
 SOURCES = {"references": "reference models", "other half": "the other half of the records"}
-"""Where the threshold was chosen, as the audit calls it → in words."""
+"""Where the threshold was chosen, as the audit calls it → in words; audits of this version say whose references."""
 
 
 def measures(at: tuple, scored: pd.DataFrame, sides: list[str]) -> None:
@@ -23,8 +23,8 @@ def measures(at: tuple, scored: pd.DataFrame, sides: list[str]) -> None:
     st.caption(
         "Brackets are 95 % intervals. Every ε is a lower bound with 95 % confidence: the members found against the "
         "non-members taken for members. Thresholds are chosen on other records than those they are judged on: with "
-        "reference models in the target's place where there are some, else on half of the records. The best "
-        "threshold is chosen on the judged records themselves and therefore optimistic."
+        "reference models in the target's place where there are some, also for attacks that score without them, else "
+        "on half of the records. The best threshold is chosen on the judged records themselves, hence optimistic."
     )
     st.markdown(
         "**Empirical ε**: the least that training leaks, were every record a training of its own. It is not, so "
@@ -60,7 +60,8 @@ def table(scored: pd.DataFrame, sides: list[str]) -> pd.DataFrame:
         cells |= {f"one-run ε {side}": one_run(row, side) for side in sides}
         if "exposure_before" in row:
             cells |= {f"exposure {side}": exposure(row, side) for side in sides}
-        cells["threshold from"] = SOURCES.get(known(row, "threshold_from"), n.MISSING)
+        source = known(row, "threshold_from")
+        cells["threshold from"] = n.MISSING if pd.isna(source) else SOURCES.get(source, source)
         cells["judged on"] = judged_on(row)
         rows.append(cells)
     return pd.DataFrame(rows)

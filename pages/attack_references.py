@@ -10,11 +10,12 @@ import streamlit as st
 
 from core.attacks import ATTACKS
 from core.attacks.ahead import cannot_run
+from core.attacks.design import unequal
 from core.attacks.shadows import ShadowConfig
 from core.audit import REFERENCES, AuditConfig
 from core.config import BadInput
 from core.estimate import missing_references
-from core.experiment import Experiment, title
+from core.experiment import Experiment, parse, title
 from core.figures import numbers as n
 from core.machine import workers
 from pages import experiments, forms, frame
@@ -57,7 +58,16 @@ def more(now: Current) -> None:
     audit = _audit(now)
     if audit is None:
         return
-    experiment = now.config.model_copy(update={"audit": audit})
+    try:
+        # not a copy: what the form says must also go with the rest of the experiment
+        experiment = parse(now.config.model_dump(mode="json") | {"audit": audit.model_dump(mode="json")})
+    except BadInput as error:
+        st.error(str(error))
+        return
+    data = experiment.data
+    note = unequal(references=(data.members + data.non_members) // 2, target=data.members)
+    if note and audit.shadows.models and not experiment.weights:
+        st.caption(f"Pools of unequal size: {note}. Results say so too.")
     if experiment.hash != now.key:
         _still_to_train(experiment)
     parts.start(experiment, "Run the attacks", f"audit-{now.key}")

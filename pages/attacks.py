@@ -130,7 +130,7 @@ def tables(now: Current, at: tuple, table: pd.DataFrame, sides: list[str]) -> No
     st.caption(
         "Brackets are 95 % intervals: DeLong for AUC, Clopper–Pearson for TPR. FP: false positives. Canaries are the "
         "mislabelled members against the mislabelled non-members. Adaptive: the attacker's reference models went "
-        "through the same defence; attacks without references look at nothing but the model itself."
+        "through the same defence; attacks without references score by nothing but the model itself."
     )
     st.download_button(
         "Attack table as CSV",

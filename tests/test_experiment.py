@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from core.config import BadInput
 from core.experiment import config_of, parse, plan, preview_stage, run, selection, summary
+from core.metrics import clopper_pearson
 from core.progress import Cancelled, Progress
 from core.report import text
 from core.store import Store, read_json
@@ -173,6 +174,13 @@ def test_the_summary_keeps_the_contract(done):
         for attack in side["attacks"].values():
             assert {"auc", "auc_low", "auc_high", "members", "non_members", "tpr_at_fpr"} <= set(attack)
             assert set(attack["tpr_at_fpr"]) == {"0.01", "0.001"}
+            for fpr, rate in attack["tpr_at_fpr"].items():
+                hits, false = (attack[f"{name}_positives_at_fpr"][fpr] for name in ("true", "false"))
+                assert rate == hits / attack["members"] and false <= float(fpr) * attack["non_members"]
+                found_again = clopper_pearson(hits, attack["members"])
+                assert attack["tpr_low_at_fpr"][fpr] == found_again.low
+                assert attack["tpr_high_at_fpr"][fpr] == found_again.high
+                assert attack["resolvable_at_fpr"][fpr] is False
             assert attack["auc_low"] <= attack["auc"] <= attack["auc_high"]
             ends = [attack[f"balanced_accuracy{end}"] for end in ("_low", "", "_high")]
             assert ends == sorted(ends) and attack["threshold_from"] == "other half"
@@ -408,3 +416,14 @@ def test_every_result_says_what_its_references_knew(done):
     for side in ("before", "after"):  # as a store of an earlier version holds it
         del more[side]["attacks"]["loss"]["adaptive"]
     assert any(line.startswith("AUC loss  ") for line in text(more).splitlines())
+
+
+@pytest.mark.parametrize("where", ["train", "defence"])
+def test_dp_sgd_draws_its_batches_from_the_half_that_a_reference_trains_on(where):
+    private = {"kind": "dpsgd", "sigma": 1.0}
+    own = {"train": {"batch_size": 100}, "data": {**TINY["data"], "members": 120, "non_members": 60}}
+    own["train"] |= {"objective": private} if where == "train" else {}
+    own |= {"defence": {"kind": "scratch", "objective": private}} if where == "defence" else {"defence": None}
+    assert parse(tiny(**own)).audit.shadows.models == 0  # 100 of 120 members
+    with pytest.raises(BadInput, match=rf"{where}: reference models train on half .*, 90 records, .*batch_size 100"):
+        parse(tiny(**own, audit={**TINY["audit"], "shadows": {"models": 2}}))

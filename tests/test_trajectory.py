@@ -78,10 +78,11 @@ def test_the_attack_learns_from_references_and_says_so(done):
     assert {"loss", "trajectory"} == found["before"]["attacks"].keys()
     before, after = (pd.read_parquet(store.path(stages[k]) / "attacks.parquet") for k in ("before", "after"))
     row = before[before["attack"] == "trajectory"].iloc[0]
-    assert row["title"] == "Loss trajectory, white box (adaptive)" and row["chosen"] == "checkpoints 3, weights learned"
+    assert row["title"] == "Loss trajectory, white box (adaptive)"
+    assert row["chosen"].startswith("checkpoints 3, weights learned")
     # fine-tuning has 2 epochs, training 3: references without the defence cannot teach what to make of it
     assert "trajectory:non-adaptive" not in set(after["attack"])
-    assert after[after["attack"] == "trajectory"].iloc[0]["chosen"] == "checkpoints 2, weights learned"
+    assert after[after["attack"] == "trajectory"].iloc[0]["chosen"].startswith("checkpoints 2, weights learned")
     for key, epochs in (("shadows", 3), ("shadows_defended", 2)):
         references = load_references(store.path(stages[key]))
         path = references["reference_trajectory"]

@@ -86,6 +86,11 @@ class Attack(Config):
     needs: ClassVar[frozenset[str]] = frozenset()
     """Names of the optional Signals fields without which the attack does not apply."""
 
+    @property
+    def named(self) -> str:
+        """The title, with the variant where that is another attack."""
+        return self.title
+
     def is_compatible(self, signals: Signals) -> str | None:
         """None where the attack applies, else the reason in words and what to do about it."""
         for name in sorted(self.needs):
@@ -99,7 +104,7 @@ class Attack(Config):
         return any(name.startswith("reference_") for name in self.needs)
 
     def chosen(self, signals: Signals) -> dict[str, str | int | float]:
-        """What the attack decided from the signals rather than from its config, to be shown beside its result."""
+        """What the attack decided from the signals, and settings that are read with it, shown beside its result."""
         return {}
 
     def settled(self, signals: Signals) -> Attack:

@@ -6,6 +6,9 @@ import numpy as np
 
 from core.config import BadInput
 
+UNEQUAL = 0.05
+"""Share by which the numbers of records that references and target train on may differ before it is said."""
+
 
 def design_matrix(*, models: int, points: int, seed: int) -> np.ndarray:
     """[M, N] bool: row m marks the records that model m trains on; every record is in exactly half of the models.
@@ -35,3 +38,11 @@ def other_pairs(*, reference_in: np.ndarray, target: int) -> np.ndarray:
     """
     own = reference_in[target]
     return np.array([m for m in range(len(reference_in)) if m != target and (reference_in[m] == own).any()], int)
+
+
+def unequal(*, references: int, target: int) -> str:
+    """Words for where reference models train on another number of records than the target, by more than 5 %: they are
+    then surer or less sure of all records than the target is. Empty where not."""
+    if abs(references - target) <= UNEQUAL * target:
+        return ""
+    return f"references trained on {references} records, the target on {target}"

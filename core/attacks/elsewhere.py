@@ -72,8 +72,12 @@ def _known(attack: Attack) -> bool:
     return not attack.needs & UNKNOWN and not getattr(attack, "class_conditional", False)
 
 
-def judged(*, scores: np.ndarray, is_member: np.ndarray, known: Known | None, level: float) -> dict:
+def judged(
+    *, scores: np.ndarray, is_member: np.ndarray, known: Known | None, level: float, source: str = "references"
+) -> dict:
     """Balanced accuracy and empirical ε at thresholds chosen on `known` records (of shadow models), with counts.
+
+    source: where these come from, in words, for the column threshold_from.
 
     Without them the thresholds come from a random half of the records, and only the other half is judged. Columns as
     in `NOTHING`; all None where there are too few records to choose and judge. best_balanced is the optimistic value,
@@ -89,8 +93,6 @@ def judged(*, scores: np.ndarray, is_member: np.ndarray, known: Known | None, le
         scores, member = scores[~first], member[~first]
         if not _both(known[1]) or not _both(member):
             return out
-    else:
-        source = "references"
     chosen = {"scores": known[0], "is_member": known[1]}
     found = balanced_accuracy(scores=scores, is_member=member, threshold=best_threshold(**chosen), level=level)
     called = scores >= best_epsilon_threshold(**chosen, level=level)

@@ -15,14 +15,20 @@ FALSE_POSITIVE_RATES = {"tpr_01": 0.01, "tpr_001": 0.001}
 
 
 def evaluate(
-    *, scores: np.ndarray, is_member: np.ndarray, known: Known | None = None, level: float = 0.95
+    *,
+    scores: np.ndarray,
+    is_member: np.ndarray,
+    known: Known | None = None,
+    source: str = "references",
+    level: float = 0.95,
 ) -> dict[str, Any]:
     """One row: AUC, TPR at 1 % and 0.1 % FPR, balanced accuracy and ε, each with its counts and interval.
 
-    known: scores and membership of other records, on which thresholds are chosen. Columns: auc, auc_low, auc_high,
-    members, non_members; for each prefix p of tpr_01 (1 %) and tpr_001 (0.1 %): p, p_low, p_high, p_true_positives,
-    p_false_positives, p_resolvable, p_certified, p_certified_low, p_certified_high, p_certified_true_positives,
-    p_certified_false_positives (None where n₀ cannot certify it); and those of `core.attacks.elsewhere.judged`.
+    known: scores and membership of other records, on which thresholds are chosen; source: what they come from.
+    Columns: auc, auc_low, auc_high, members, non_members; for each prefix p of tpr_01 (1 %) and tpr_001 (0.1 %): p,
+    p_low, p_high, p_true_positives, p_false_positives, p_resolvable, p_certified, p_certified_low, p_certified_high,
+    p_certified_true_positives, p_certified_false_positives (None where n₀ cannot certify it); and those of
+    `core.attacks.elsewhere.judged`.
     """
     area = auc(scores=scores, is_member=is_member, level=level)
     row: dict[str, Any] = {"auc": area.value, "auc_low": area.low, "auc_high": area.high}
@@ -42,7 +48,7 @@ def evaluate(
             f"{prefix}_certified_true_positives": found.certified_true_positives,
             f"{prefix}_certified_false_positives": found.certified_false_positives,
         }
-    return row | judged(scores=scores, is_member=is_member, known=known, level=level)
+    return row | judged(scores=scores, is_member=is_member, known=known, level=level, source=source)
 
 
 def exposure_columns(*, scores: np.ndarray, is_member: np.ndarray, level: float = 0.95) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from core.attacks.base import Attack, Signals
-from core.attacks.references import Moments, moments, problem_with_references, queries
+from core.attacks.references import Moments, asked, moments, problem_with_references, queries
 
 ENOUGH_REFERENCES = 64
 """From this many on, 32 values a side estimate each record's own variance well enough (Carlini 2022)."""
@@ -41,7 +41,7 @@ class _Lira(Attack):
         variance: str = self.variance_for(references)
         if variance == "per_example" and references < ENOUGH_REFERENCES:
             variance += f" (noisy: from fewer than {ENOUGH_REFERENCES} references)"
-        return {"references": references, "variance": variance}
+        return {"references": references, "variance": variance, **asked(signals)}
 
     def settled(self, signals: Signals) -> Attack:
         assert signals.reference_phi is not None

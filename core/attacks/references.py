@@ -66,6 +66,12 @@ def queries(signals: Signals) -> tuple[np.ndarray, np.ndarray]:
     return target[:, :shared], signals.reference_phi[:, :, :shared]
 
 
+def asked(signals: Signals) -> dict[str, str | int | float]:
+    """How many queries per record both were asked, to be shown where it is more than the record itself."""
+    count = queries(signals)[0].shape[1]
+    return {"queries": count} if count > 1 else {}
+
+
 def first_query(signals: Signals) -> tuple[np.ndarray, np.ndarray]:
     """(target [N], references [M, N]) scaled logits of the record itself."""
     target, references = queries(signals)

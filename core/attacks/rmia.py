@@ -11,6 +11,7 @@ from pydantic import Field
 from core.attacks.base import Attack, Signals
 from core.attacks.references import (
     as_target,
+    asked,
     first_query,
     log_likelihood,
     masked_mean,
@@ -38,7 +39,7 @@ class _Rmia(Attack):
 
     def chosen(self, signals: Signals) -> dict[str, str | int | float]:
         assert signals.reference_phi is not None
-        return {"references": len(signals.reference_phi)}
+        return {"references": len(signals.reference_phi), "γ": self.gamma} | asked(signals)
 
     def __call__(self, signals: Signals) -> np.ndarray:
         """[N] log ratio(x) = log p_y(x|θ) − log Pr(x), averaged over queries as LiRA averages its ratios.

@@ -1,7 +1,9 @@
 """Shadow (reference) models: the target's own pipeline on random halves of the candidate pool, kept model by model.
 
-Carlini 2022 call them shadow models, Zarifzadeh 2024 reference models. What is kept of a model is its scaled logits
-on the audited records and on the population, never its weights, so disk and memory do not grow with the network.
+Carlini 2022 call them shadow models, Zarifzadeh 2024 reference models. What is kept of a model is what it answers: its
+scaled logits on the audited records and on the population, for every query, and its logits [N, K] on the audited
+records themselves, which an audit loads only where an attack looks at them. Never its weights, so disk and memory do
+not grow with the network.
 """
 
 from __future__ import annotations

@@ -21,6 +21,13 @@ class ThresholdAttack(Attack):
         """[N] float64 from logits [N, K]."""
         raise NotImplementedError
 
+    @property
+    def named(self) -> str:
+        return f"{self.title}, per class" if self.class_conditional else self.title
+
+    def chosen(self, signals: Signals) -> dict[str, str | int | float]:
+        return {"compared": "per class"} if self.class_conditional else {}
+
     def is_compatible(self, signals: Signals) -> str | None:
         if self.class_conditional and not len(signals.population_labels):
             return f"{self.title} per class needs population records: {REMEDIES['population_logits']}"

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core.figures.layout import color_bar, empty, finish, row_height
-from core.figures.numbers import plain
+from core.figures.numbers import count, plain
 from core.figures.palette import COUNTS
 
 
@@ -55,25 +55,40 @@ def agreement_heatmap(table: pd.DataFrame, titles: Mapping[str, str]) -> go.Figu
             ),
         )
     )
-    k, members = int(table["k"].max()), int(table["members"].max())
+    k, members = (_range(table[name]) for name in ("k", "members"))
+    chance = _range((100 * table["expected"] / table["k"]).round())
     finish(
         fig,
-        caption=f"Each cell: how many per cent of the {k} most exposed of {members} members two attacks share; "
-        f"unrelated rankings would share {100 * k / members:.0f} %, so dark cells mean that attacks see different "
-        "records.",
+        caption=f"Each cell: how many per cent of the {k} most exposed of {members} members two attacks share"
+        + (" (fewer where one scored only some records)" if table["k"].nunique() > 1 else "")
+        + f"; unrelated rankings would share {chance} %, so dark cells mean that attacks see different records.",
         x=x_title,
         y=y_title,
         height=row_height(len(down), each=31, frame=230),
         legend=False,
     )
     fig.update_xaxes(
-        tickvals=list(range(len(across))), ticktext=[titles[name] for name in across], showgrid=False, tickangle=-60
+        tickvals=list(range(len(across))),
+        ticktext=[titles[name].replace(" (", "<br>(") for name in across],
+        showgrid=False,
+        tickangle=-60,
     )
     fig.update_yaxes(
         autorange="reversed",
         tickvals=list(range(len(down))),
-        ticktext=[titles[name].replace(" ", "<br>", 1) for name in down],  # leaves more of a phone to the cells
+        ticktext=[_broken(titles[name]) for name in down],  # leaves more of a phone to the cells
         tickfont={"size": 11},
         showgrid=False,
     )
     return fig
+
+
+def _broken(title: str) -> str:
+    """A title in two lines, broken before what stands in brackets, else after the first word."""
+    return title.replace(" (", "<br>(") if " (" in title else title.replace(" ", "<br>", 1)
+
+
+def _range(values: pd.Series) -> str:
+    """ "25", or "12 to 25" where pairs of attacks differ."""
+    low, high = (count(int(end)) for end in (values.min(), values.max()))
+    return high if low == high else f"{low} to {high}"

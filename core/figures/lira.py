@@ -28,8 +28,9 @@ FLOOR, ROOM = -0.28, 1.32
 """Bottom and top of the plot in the same parts; the words about the target stand above the densities."""
 
 
-def lira_figures(views: Mapping[str, OneRecord], record: int) -> dict[str, go.Figure]:
-    """One figure per audit ("before", "after") of the same record, on the same axes.
+def lira_figures(views: Mapping[str, OneRecord], record: int, title: str) -> dict[str, go.Figure]:
+    """One figure per audit ("before", "after") of the same record, on the same axes. title: LiRA's in the attack table,
+    which says whose the reference models are.
 
     Every mark in the two rows is a reference model; the curves are the Gaussians that LiRA lays over them; where they
     cross the target's line, their heights are the likelihoods that it compares (Carlini 2022, figure 3).
@@ -37,7 +38,7 @@ def lira_figures(views: Mapping[str, OneRecord], record: int) -> dict[str, go.Fi
     if not views:
         return {}
     low, high, top = _frame(list(views.values()))
-    return {when: _figure(view, when, record, low, high, top) for when, view in views.items()}
+    return {when: _figure(view, when, record, title, low, high, top) for when, view in views.items()}
 
 
 def likelier(score: float) -> str:
@@ -59,7 +60,7 @@ def _frame(views: list[OneRecord]) -> tuple[float, float, float]:
     return min(reach) - margin, max(reach) + margin, top
 
 
-def _figure(view: OneRecord, when: str, record: int, low: float, high: float, top: float) -> go.Figure:
+def _figure(view: OneRecord, when: str, record: int, title: str, low: float, high: float, top: float) -> go.Figure:
     if not len(view.inside.phi) or not len(view.outside.phi):
         return empty("No reference models for this record.", x=X_TITLE, y=Y_TITLE)
     fig = go.Figure()
@@ -67,9 +68,9 @@ def _figure(view: OneRecord, when: str, record: int, low: float, high: float, to
         _crowd(fig, name, crowd, ink, np.linspace(low, high, 241), ROWS[name] * top)
     _target(fig, view, when, low, high, top)
     caption = (
-        f"What the target {when} says of record {record}, φ = {plain(view.target)}, is {likelier(view.score)}: its "
-        f"line meets two Gaussians, over {len(view.inside.phi)} IN models around {plain(view.inside.median)} and over "
-        f"{len(view.outside.phi)} OUT models around {plain(view.outside.median)}."
+        f"{title}: what the target {when} says of record {record}, φ = {plain(view.target)}, is "
+        f"{likelier(view.score)}: its line meets two Gaussians, over {len(view.inside.phi)} IN models around "
+        f"{plain(view.inside.median)} and over {len(view.outside.phi)} OUT models around {plain(view.outside.median)}."
     )
     finish(fig, caption=caption, x=X_TITLE, y=Y_TITLE, height=380)
     fig.update_xaxes(range=[low, high])

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file as load_arrays
 
 from core import audit as audits
 from core.attacks import Signals
+from core.attacks.evaluate import FALSE_POSITIVE_RATES
 from core.attacks.gradients import region_gradient_norms
 from core.attacks.shadows import gather, load_references
 from core.config import BadInput
@@ -33,6 +34,18 @@ FURTHER = {f"balanced_accuracy{end}": f"balanced{end}" for end in ("", "_low", "
     "threshold_from": "threshold_from",
 }
 """Further measures of an attack in the summary → the column of its table; null where records are too few."""
+
+RATES = {f"{fpr:g}": column for column, fpr in FALSE_POSITIVE_RATES.items()}
+"""False positive rate in the summary → the column of its true positive rate."""
+COUNTED = {
+    "tpr_low": ("low", float),
+    "tpr_high": ("high", float),
+    "true_positives": ("true_positives", int),
+    "false_positives": ("false_positives", int),
+    "resolvable": ("resolvable", bool),
+}
+"""What stands beside each rate in the summary: interval, counts, and whether so many non-members resolve it → the end
+of the column's name."""
 
 
 def preview(b: Build, e: Experiment, key: str) -> None:
@@ -87,6 +100,7 @@ def audit(b: Build, e: Experiment, key: str) -> None:
         config=e.audit,
         non_adaptive=with_references.get(other),
         own_references=audits.ASSUMED_RECIPE if e.weights else audits.ADAPTIVE,
+        on_attack=b.update,
     )
     for name in ("records", "attacks", "curves", "risk"):
         b.write(name, getattr(found, name))
@@ -142,7 +156,11 @@ def _outcome(folder: Path, model: Path) -> dict:
             **{k: row[k] for k in ("auc", "auc_low", "auc_high")},
             "members": int(row["members"]),
             "non_members": int(row["non_members"]),
-            "tpr_at_fpr": {"0.01": row["tpr_01"], "0.001": row["tpr_001"]},
+            "tpr_at_fpr": {fpr: row[column] for fpr, column in RATES.items()},
+            **{
+                f"{name}_at_fpr": {fpr: kind(row[f"{column}_{end}"]) for fpr, column in RATES.items()}
+                for name, (end, kind) in COUNTED.items()
+            },
             **{name: None if pd.isna(row[column]) else row[column] for name, column in FURTHER.items()},
         }
         for row in rows

@@ -129,7 +129,7 @@ def test_a_is_the_one_of_the_grid_that_attacks_references_best():
     signals, member = simulate(models=4, records=3000, gain=1.5, hardness=2.0)
     attack = ATTACKS["rmia_offline"]()
     chosen = attack.chosen(signals)
-    assert chosen == {"references": 4, "a": tuned_a(signals)} and chosen["a"] in GRID
+    assert chosen == {"references": 4, "γ": 1.0, "a": tuned_a(signals)} and chosen["a"] in GRID
     np.testing.assert_array_equal(attack(signals), ATTACKS["rmia_offline"](a=chosen["a"])(signals))
     areas = [auc(scores=ATTACKS["rmia_offline"](a=a)(signals), is_member=member).value for a in GRID]
     assert auc(scores=attack(signals), is_member=member).value > max(areas) - 0.01
@@ -175,7 +175,7 @@ def test_online_neither_has_nor_tunes_nor_shows_an_a(monkeypatch):
     monkeypatch.setattr("core.attacks.rmia.tuned_a", lambda _: pytest.fail("tuned"))
     attack = ATTACKS["rmia"]()
     assert attack(signals).shape == attack.calibrated(signals).shape == (50,)
-    assert attack.chosen(signals) == {"references": 4}
+    assert attack.chosen(signals) == {"references": 4, "γ": 1.0}
     with pytest.raises(ValidationError):
         ATTACKS["rmia"](a=0.3)
 

@@ -239,3 +239,19 @@ def test_a_figure_serialises_with_its_caption() -> None:
     fig = layout.empty("Nothing yet.", x="x", y="y")
     assert json.loads(fig.to_json())["layout"]["meta"]["caption"] == "Nothing yet."
     assert layout.caption_of(go.Figure()) == ""
+
+
+def test_agreement_says_how_many_where_attacks_scored_different_numbers_of_records() -> None:
+    table = pd.DataFrame(
+        [("a", "b", 1000, 50, 20.0, 2.5), ("a", "g", 100, 5, 1.0, 0.25), ("b", "g", 100, 5, 2.0, 0.25)],
+        columns=["first", "second", "members", "k", "shared", "expected"],
+    )
+    titles = {"a": "LiRA online (adaptive)", "b": "Loss threshold", "g": "Gradient norm, white box"}
+    fig = figures.agreement_heatmap(table, titles)
+    told = figures.caption_of(fig)
+    assert "5 to 50 most exposed of 100 to 1\u00a0000 members" in told and "would share 5 %" in told
+    assert "fewer where one scored only some records" in told
+    assert fig.layout.xaxis.ticktext[0] == "LiRA online<br>(adaptive)"
+    assert "the 50 most exposed of 1\u00a0000 members two attacks share;" in figures.caption_of(
+        figures.agreement_heatmap(table[:1], titles)
+    )

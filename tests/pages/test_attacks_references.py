@@ -62,8 +62,10 @@ def test_the_record_shown_first_is_the_member_lira_is_surest_of(audited, monkeyp
     assert widget(app.main.selectbox, "Record").value == surest["record"]
     text = said(app)
     assert f"**Before**: {likelier(surest['score_lira'])}" in text and "**After**: " in text
+    assert "LiRA online (adaptive). Every mark" in text
     app.session_state["attacks"] = "Agreement"
     assert "chance would give" not in text and "chance would give" in said(app.run())
+    assert "(adaptive) and " in said(app) and "(adaptive) share" in said(app)
     app.session_state["attacks"] = "One record, LiRA"
     app.run()
     # any record by its number, a non-member too
@@ -97,6 +99,7 @@ def test_the_form_counts_what_is_there_and_starts_what_is_missing(audited, monke
     widget(app.main.number_input, "Reference models").set_value(6).run()
     text = said(app)
     assert "Reference models: 4 / 6 in the store, **2 to train**" in text and "2 are trained at once" in text
+    assert "Pools of unequal size: references trained on 110 records, the target on 120." in text
     assert "About" in text and "Reference models with the defence" in text  # the cost, by stage
     submitted = []
     monkeypatch.setattr("core.jobs.submit", lambda store, config, key: submitted.append((config, key)))
@@ -166,7 +169,7 @@ def test_the_calibrated_score_of_rmia_is_shown_with_its_gamma(audited, monkeypat
     assert "Calibrated: " not in said(app)
     next(box for box in app.main.selectbox if box.label == "Attack").set_value("rmia").run()
     assert not app.exception and "at least γ = 2 times likelier than" in said(app)
-    assert "In this audit: references 4." in said(app)
+    assert "In this audit: references 4, γ 2, references trained on 110 records, the target on 120." in said(app)
     unfold(app, "The same ")
     rows = next(t.value for t in app.dataframe if "calibrated" in t.value)
     after, before = (
@@ -176,6 +179,17 @@ def test_the_calibrated_score_of_rmia_is_shown_with_its_gamma(audited, monkeypat
     record = rows["record"].iloc[0]
     shares = " → ".join(f"{100 * side[record]:.1f}\u00a0%" for side in (before, after))
     assert rows["calibrated"].iloc[0] == shares and f"calibrated {shares}" in said(app)
+
+
+def test_thresholds_say_whose_reference_models_they_come_from(audited, monkeypatch):
+    store, experiment = audited
+    app = unfold(opened(store, experiment.hash, monkeypatch), "Balanced accuracy")
+    cells = next(t.value for t in app.dataframe if "threshold from" in t.value).set_index("attack")["threshold from"]
+    assert cells["Loss threshold"] == cells["RMIA online (adaptive)"] == "reference models (adaptive)"
+    assert cells["RMIA online (non-adaptive)"] == "reference models (non-adaptive)"
+    assert "score by nothing but the model itself" in said(app) and "also for attacks that score without them" in said(
+        app
+    )
 
 
 def test_mistakes_in_the_form_are_said_on_the_page(audited, monkeypatch):
@@ -223,16 +237,17 @@ def test_the_figure_says_its_numbers(audited):
     found = load_references(store.path(plan(experiment)["shadows"]))
     fits = fit(reference_phi=found["reference_phi"], reference_in=found["reference_in"])
     views = {"before": fits.one(position=0, target=5.0), "after": fits.one(position=0, target=-5.0)}
-    figures = lira_figures(views, 17)
+    figures = lira_figures(views, 17, "LiRA online (assumed recipe)")
     assert figures["before"].layout.xaxis.range == figures["after"].layout.xaxis.range
     for when, figure in figures.items():
         caption = caption_of(figure)
+        assert caption.startswith("LiRA online (assumed recipe): ")
         assert "record 17" in caption and likelier(views[when].score) in caption and len(caption) < 300
         low, high = figure.layout.xaxis.range
         assert low < views[when].target < high
         marks = [len(t.x) for t in figure.data if t.mode == "markers"]
         assert sorted(marks) == [1, 1, 2, 2]
-    assert lira_figures({}, 17) == {}
+    assert lira_figures({}, 17, "LiRA online (adaptive)") == {}
 
 
 @pytest.mark.parametrize(
