@@ -112,8 +112,7 @@ class Experiment(Config):
             if (given := getattr(self.data, split)) < 2:
                 raise ValueError(f"data.{split} should be at least 2, {use} needs them (got {given})")
         d = self.defence
-        for name, recipe, stop in _runs(self):
-            epochs = min(recipe.epochs, stop or recipe.epochs)
+        for name, recipe, epochs in _runs(self):
             training = Use(self.model, epochs, recipe.batch_size, self.data.members, brought=self.weights is not None)
             # of no epochs at all, after a rewind, the objective is not asked
             if epochs and (problem := recipe.objective.check(training)):
@@ -151,10 +150,29 @@ class Experiment(Config):
         return plan(self)["experiment"].hash
 
 
-def _runs(e: Experiment) -> list[tuple[str, TrainConfig, int | None]]:
-    """Field, recipe and early stop of the training and, where there is one, of the training that ends the defence."""
-    defended = [("defence", recipe_of(e.train, e.defence), stop_of(e.defence))] if e.defence else []
-    return [("train", e.train, None), *defended]
+def _runs(e: Experiment) -> list[tuple[str, TrainConfig, int]]:
+    """Field, recipe and epochs until its end or early stop of the training and, where there is a defence, of the
+    training that ends it."""
+    runs = [("train", e.train, e.train.epochs)]
+    if e.defence:
+        recipe = recipe_of(e.train, e.defence)
+        runs.append(("defence", recipe, min(recipe.epochs, stop_of(e.defence) or recipe.epochs)))
+    return runs
+
+
+def check_targets(e: Experiment) -> None:
+    """Raises BadInput where a target ε of DP-SGD is out of reach, which its training would find out after all others.
+
+    Without such a target nothing is imported; with one the noise is computed, once per process, in seconds.
+    """
+    for name, recipe, epochs in _runs(e):
+        here = name != "train" or e.weights is None
+        if here and epochs and isinstance(recipe.objective, DPSGD) and recipe.objective.target_epsilon is not None:
+            from core.training.accounting import planned
+
+            members = e.data.members
+            steps = epochs * recipe.steps(members)
+            planned(recipe.objective, members=members, batch_size=recipe.batch_size, steps=steps)
 
 
 def parse(value: dict[str, Any]) -> Experiment:
@@ -268,6 +286,8 @@ def run(experiment: Experiment, store: Store, progress: Progress | None = None) 
     progress = progress or Progress()
     stages = plan(experiment)
     progress.plan(list(stages))
+    if not finished(store, stages["experiment"].hash):
+        check_targets(experiment)
     store.ensure_all(stages.values(), progress)
     return summary(store, stages["experiment"].hash)
 

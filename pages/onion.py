@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
-from core.experiment import Experiment
+from core.config import BadInput
+from core.experiment import Experiment, finished, parse, summary
 from core.figures import numbers as n
 from core.figures.onion import overlap_curve, share_shift
 from pages import experiments, frame
 from pages.experiments import Current
 from pages.once import once
 
+MOST_ROUNDS = 5
+"""The most that a rewind takes."""
 SIDES = {"vulnerability": "before", "onion_before": "control", "onion_after": "after"}
 
 
@@ -25,6 +29,9 @@ def onion(now: Current) -> None:
         "of the rewound ones. To see it, the defended model is scored again. So is a **control**: the same base "
         "fine-tuned in the same way with nothing rewound. What happens to both is not the rewind's doing."
     )
+    told = by_rounds(now)
+    if told:
+        st.markdown(told)
     if not now.config.onion:
         again = Experiment.model_validate({**now.config.model_dump(), "onion": True})
         if st.button(
@@ -58,6 +65,31 @@ def onion(now: Current) -> None:
         f"{'has silenced them' if quiet else 'has not silenced them'}.\n" + _moved(overlap)
     )
     frame.folded("Numbers per layer, and how this is measured", partial(details, layers))
+
+
+def by_rounds(now: Current) -> str:
+    """What this experiment and the same with other numbers of rounds came to; "" where none of those is finished."""
+    found = {now.cwrf.rounds: now.key}
+    value = now.config.model_dump(mode="json")
+    for rounds, scored in itertools.product(range(1, MOST_ROUNDS + 1), (True, False)):
+        changed = value | {"defence": value["defence"] | {"rounds": rounds}, "onion": scored}
+        try:
+            key = parse(changed).hash
+        except BadInput:  # not with this way of choosing weights, or a file is gone
+            continue
+        if finished(now.store, key):
+            found.setdefault(rounds, key)
+    if len(found) < 2:
+        return ""
+    parts = []
+    for rounds, key in sorted(found.items()):
+        after = summary(now.store, key)["after"]
+        accuracy = n.accuracy(*(after[f"test_accuracy{end}"] for end in ("", "_low", "_high")))
+        attack = after["attacks"].get(now.headline)
+        auc = f", AUC {n.auc(*(attack[f'auc{end}'] for end in ('', '_low', '_high')))}" if attack else ""
+        parts.append(f"{rounds} round{'s' * (rounds > 1)}: test accuracy {accuracy}{auc}")
+    of = f" (AUC of {now.result(now.headline, 'after')['title']})" if now.headline else ""
+    return f"**Does another round help?** The same experiment{of}: {'; '.join(parts)}."
 
 
 def details(layers: pd.DataFrame) -> None:

@@ -96,9 +96,10 @@ def paired(at: tuple, points: pd.DataFrame, methods: Sequence[str], risk: str, a
         return
     st.subheader("Against one method, seed by seed", anchor=False)
     st.markdown(
-        "Models of the same seed share records, initial weights and batch order: their differences are surer than the "
-        "numbers themselves. DP-SGD shares the records alone: it needs group norm, which other models may lack, and "
-        "draws its batches at random."
+        "Models of the same seed share records and initial weights, and most of them the batch order: their "
+        "differences are surer than the numbers themselves. CRL, adversarial regularisation and distillation on the "
+        "reference set draw more from the same random numbers, so their batches are others. DP-SGD shares the records "
+        "alone: it needs group norm, which other models may lack, and draws its batches at random."
     )
     left, right = st.columns(2)
     strength = strengths[0]

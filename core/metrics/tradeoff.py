@@ -176,7 +176,9 @@ def paired_differences(
     """Every method minus the `reference` method with the same seed and strength, mean and Student's t interval.
 
     Columns: method, strength, seeds (pairs) and per column its difference with _low and _high (NaN with one pair).
-    The same seed means the same records, initial weights and batch order, which two methods then share.
+    The same seed means the same records and initial weights, which two methods then share, and the same batch order
+    where neither draws anything else from the same numbers, as CRL, adversarial regularisation and distillation on the
+    reference set do, nor each batch anew, as DP-SGD does.
     """
     against = points.loc[points["method"] == reference, ["strength", "seed", *columns]]
     joined = points.merge(against, on=["strength", "seed"], suffixes=("", "_reference"))  # nan strengths match

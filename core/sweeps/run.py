@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -11,12 +10,12 @@ from typing import Any
 
 from core import jobs
 from core.config import BadInput
-from core.experiment import Experiment, finished, parse, plan
+from core.experiment import Experiment, check_targets, finished, parse, plan
 from core.machine import workers
-from core.progress import Progress, Row
+from core.progress import Cancelled, Progress, Row
 from core.store import Stage, Store
 from core.sweeps.listing import remember
-from core.sweeps.sweep import Point, Sweep, points
+from core.sweeps.sweep import Sweep, points
 
 
 def submit(store: Store, sweep: Sweep) -> str:
@@ -34,25 +33,41 @@ def run_sweep(sweep: Sweep, store: Store, progress: Progress) -> None:
     every = points(sweep)
     remember(store, sweep)
     progress.plan(["shared", "points"])
-    _shared(every, store, progress)
-    missing = [(point.experiment, "experiment") for point in every if not finished(store, point.experiment.hash)]
-    done, total, failed = len(every) - len(missing), len(every), []
+    wanted, failed = _possible([p.experiment for p in every if not finished(store, p.experiment.hash)])
+    _shared(wanted, store, progress)
+    missing = [(experiment, "experiment") for experiment in wanted]
+    done, total = len(every) - len(missing), len(every)
     progress.stage("points", "running")
-    progress.update("points", done, total, f"{done} of {total}")
+    progress.update("points", done, total, _told(done, total, failed))
     for error in _spread(missing, store, progress):
         done += 1
         failed += [error] if error else []
-        progress.update("points", done, total, f"{done} of {total}" + (f", {len(failed)} failed" if failed else ""))
+        progress.update("points", done, total, _told(done, total, failed))
     if failed:
         raise BadInput(f"{len(failed)} of {total} points failed, the others are kept; the first: {failed[0]}")
     progress.stage("points", "done")
 
 
-def _shared(every: list[Point], store: Store, progress: Progress) -> None:
-    """Compute the stages that several points need, each once, as many at a time as there are processes."""
-    plans = [
-        (point.experiment, plan(point.experiment)) for point in every if not finished(store, point.experiment.hash)
-    ]
+def _told(done: int, total: int, failed: list[str]) -> str:
+    return f"{done} of {total}" + (f", {len(failed)} failed" if failed else "")
+
+
+def _possible(experiments: list[Experiment]) -> tuple[list[Experiment], list[str]]:
+    """Those whose targets are within reach, and of each of the others why not, before anything is trained for them."""
+    kept, failed = [], []
+    for experiment in experiments:
+        try:
+            check_targets(experiment)
+        except BadInput as error:
+            failed.append(str(error))
+        else:
+            kept.append(experiment)
+    return kept, failed
+
+
+def _shared(experiments: list[Experiment], store: Store, progress: Progress) -> None:
+    """Compute the stages that several experiments need, each once, as many at a time as there are processes."""
+    plans = [(experiment, plan(experiment)) for experiment in experiments]
     uses = Counter(folder for _, stages in plans for folder in {stage.folder for stage in stages.values()})
     todo: dict[str, tuple[Stage, Experiment, str]] = {}
     for experiment, stages in plans:
@@ -73,8 +88,12 @@ def _shared(every: list[Point], store: Store, progress: Progress) -> None:
             count += 1
             progress.update("shared", count, total, f"{count} {what}")
         for stage in alone:
-            with contextlib.suppress(BadInput):
+            try:
                 store.ensure(stage, _Within(progress, count, total, f"{count} {what}"))
+            except Cancelled:
+                raise
+            except Exception:  # whatever it is: the points that need the stage meet and tell it
+                pass
             count += 1
         for stage, _, _ in ready:
             todo.pop(stage.folder)

@@ -11,7 +11,7 @@ import numpy as np
 from opacus.accountants import create_accountant
 
 from core.config import BadInput
-from core.defenses.dpsgd import LEAST, LEAST_FOR_PRV, MOST, VACUOUS
+from core.defenses.dpsgd import DPSGD, LEAST, LEAST_FOR_PRV, MOST, VACUOUS
 
 WHOLE_ORDERS = list(range(2, 64))
 """RDP over these alone is a looser bound, and much faster than over Opacus' own, fractional ones too."""
@@ -66,6 +66,16 @@ def noise_for(*, target: float, rate: float, steps: int, delta: float, accountan
         middle = math.sqrt(low * high)
         low, high = (low, middle) if reached(middle) else (middle, high)
     return high
+
+
+def planned(objective: DPSGD, *, members: int, batch_size: int, steps: int) -> tuple[float, float, float]:
+    """(sampling rate, δ, σ) of a run of so many steps. Raises BadInput where no σ reaches the target ε."""
+    rate, delta = batch_size / members, objective.delta or 1 / (2 * members)
+    if objective.target_epsilon is None:
+        assert objective.sigma is not None
+        return rate, delta, objective.sigma
+    terms = {"rate": rate, "delta": delta, "accountant": objective.accountant}
+    return rate, delta, noise_for(target=objective.target_epsilon, steps=steps, **terms)
 
 
 def _epsilon(mechanism: str, *, sigma: float, rate: float, steps: int, delta: float, **options: Any) -> float:

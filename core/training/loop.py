@@ -66,8 +66,7 @@ def fit(
     optimizer = _optimizer(model, recipe)
     if len(members[1]) < 2:
         raise BadInput("training needs at least 2 members: raise data.members")
-    full, rest = divmod(len(members[1]), recipe.batch_size)
-    steps = full + (rest > 1)  # `batches` leaves a single record out
+    steps = recipe.steps(len(members[1]))
     epochs = min(recipe.epochs, stop_after or recipe.epochs)
     scheduler = (
         torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs * steps)

@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from core.config import BadInput
 from core.defenses.dpsgd import BATCH_NORM, DPSGD
-from core.training.accounting import epsilon, noise_for
+from core.training.accounting import epsilon, planned
 from core.training.recipe import TrainConfig
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -53,11 +53,7 @@ class Private:
                 f"lower train.batch_size to at most {len(self.y)}"
             )
         self.objective, self.generator, self.steps = objective, generator, 0
-        self.rate = batch_size / len(self.y)
-        self.delta = objective.delta or 1 / (2 * len(self.y))
-        terms = {"rate": self.rate, "delta": self.delta, "accountant": objective.accountant}
-        target = objective.target_epsilon
-        self.sigma = objective.sigma if target is None else noise_for(target=target, steps=steps, **terms)
+        self.rate, self.delta, self.sigma = planned(objective, members=len(self.y), batch_size=batch_size, steps=steps)
         # a stream of its own: on the CPU the same seed would give noise that follows from the batches
         seed = int(torch.randint(2**62, (), generator=generator))
         self.optimizer = Optimizer(

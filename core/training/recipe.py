@@ -31,3 +31,8 @@ class TrainConfig(Config):
     """Random crops and flips, images only. Off by default, as in the paper's set-up."""
     objective: Objective = CrossEntropy()
     """What is minimised."""
+
+    def steps(self, members: int) -> int:
+        """Steps of one epoch over so many members; a last batch of a single record is left out."""
+        full, rest = divmod(members, self.batch_size)
+        return full + (rest > 1)

@@ -125,7 +125,7 @@ def test_unknown_hash_and_every_page_on_a_phone(app: App, page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(app.url)
     page.get_by_text("What to look at next").wait_for(timeout=180_000)
-    for path in ("", "model", "critical_weights", "layer_risk", "rewind", "attacks"):
+    for path in ("", "model", "critical_weights", "layer_risk", "rewind", "attacks", "trade_off"):
         page.goto(f"{app.url}/{path}")
         page.get_by_role("heading").first.wait_for()
         settle(page)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from core.experiment import plan, summary
+from core.config import BadInput
+from core.experiment import parse, plan, run, summary
 from core.report import sweep_text, text
-from core.store import read_json
+from core.store import Store, read_json
 from core.sweeps.results import results
 from core.sweeps.sweep import points
+from tests.conftest import TINY
 
 
 def experiments(sweep) -> dict:
@@ -57,3 +59,22 @@ def test_in_a_sweep_only_guarantees_of_a_whole_training_are_numbers_of_the_axis(
     assert lines["fine-tuned"].endswith("δ = 0.008 (the fine-tuning alone)")
     assert lines["CWRF"].endswith("δ = 0.008 (the fine-tuning alone)")
     assert lines["from scratch"].endswith("δ = 0.008") and lines["no DP-SGD"].endswith("–")
+
+
+OUT_OF_REACH = {"kind": "dpsgd", "target_epsilon": 1e-6, "delta": 1e-9, "accountant": "rdp"}
+SMALL_BATCHES = {"epochs": 2, "batch_size": 20}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"train": SMALL_BATCHES | {"objective": OUT_OF_REACH}},
+        {"train": SMALL_BATCHES, "defence": {"kind": "cwrf", "finetune": {"epochs": 1, "objective": OUT_OF_REACH}}},
+    ],
+    ids=["training", "fine-tuning"],
+)
+def test_a_target_out_of_reach_is_refused_before_anything_is_trained(tmp_path, change):
+    store = Store(tmp_path)
+    with pytest.raises(BadInput, match=r"no noise up to sigma 1000 reaches target_epsilon 1e-06 .* raise target"):
+        run(parse(TINY | change), store)
+    assert not list(store.root.glob("*-*"))

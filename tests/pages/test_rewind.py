@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.experiment import config_of, parse, run
+from core.figures import numbers as n
 from core.store import Store
 from pages import experiments
 from tests.conftest import ROOT, SMALL
@@ -75,6 +77,18 @@ def test_the_onion_panel(monkeypatch, tmp_path) -> None:
     assert not page.exception
     assert any("Scored again, they carry" in m.value for m in page.markdown)
     streamlit.cache_resource.clear()
+
+
+def test_rounds_are_compared_where_both_are_there(finished, open_page, tmp_path) -> None:
+    store, experiment = Store(shutil.copytree(finished[0].root, tmp_path / "store")), finished[1]
+    page = open_page(store.root, experiment.hash, "rewind.py")
+    assert not page.exception and "Does another round help?" not in said(page)
+    found = run(parse(SMALL | {"defence": SMALL["defence"] | {"rounds": 2}, "onion": True}), store)["after"]
+    page = open_page(store.root, experiment.hash, "rewind.py")
+    (line,) = [text.value for text in page.markdown if "Does another round help?" in text.value]
+    assert "1 round: test accuracy" in line
+    assert f"2 rounds: test accuracy {n.accuracy(found['test_accuracy'])}" in line
+    assert f"AUC {n.auc(found['attacks'][experiment.audit.attacks[0]]['auc'])}" in line.split("2 rounds")[1]
 
 
 def test_dp_sgd_offers_a_way_past_batch_norm(started, monkeypatch, tmp_path) -> None:

@@ -21,7 +21,7 @@ from core.sweeps.cost import sweep_estimate
 from core.sweeps.listing import remember
 from core.sweeps.presets import PRESETS
 from core.sweeps.sweep import MOST, Sweep, parse_sweep, points
-from pages import trade_off_new
+from pages import trade_off_new, trade_off_picture
 from pages import trade_off_words as words
 from pages.trade_off_picture import picked, prepared
 from tests.conftest import ROOT, SMALL
@@ -308,6 +308,25 @@ def test_a_click_names_the_experiment_of_its_mark():
     assert picked({"selection": {"points": []}}) is None
 
 
+def test_a_click_on_the_picture_makes_its_experiment_the_current_one(monkeypatch):
+    """AppTest cannot click a figure: the callback is taken from where the page hands it over."""
+    drawn, shown, state = {}, [], {}
+    for name, replaced in {
+        "plotly_chart": lambda figure, **given: drawn.update(given),
+        "caption": lambda text: None,
+        "toast": lambda text: None,
+        "session_state": state,
+    }.items():
+        monkeypatch.setattr(trade_off_picture.st, name, replaced)
+    monkeypatch.setattr(trade_off_picture, "once", lambda key, make: make())
+    monkeypatch.setattr(trade_off_picture.experiments, "show", shown.append)
+    _, means, before = prepared(pd.concat([TABLE, BEFORE]), "fraction r", "auc")
+    trade_off_picture.picture(("sweep",), means, before, "auc", "loss", ["CWRF"])
+    state[drawn["key"]] = {"selection": {"points": [{"customdata": [means["experiment"][1]]}]}}
+    drawn["on_select"]()
+    assert shown == [means["experiment"][1]] and drawn["selection_mode"] == "points"
+
+
 def test_a_sweep_of_the_command_line_is_listed_and_its_points_come_last(opened, swept, monkeypatch):
     store, sweep = swept
     job = store.root / "jobs" / sweep.hash
@@ -398,7 +417,7 @@ def test_two_settings_are_crossed_and_paired():
     assert [head.value for head in app.subheader] == ["By objective and mode", "Against one method, seed by seed"]
     charts = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
     matrix, pairs, one = charts
-    assert any("DP-SGD shares the records alone" in text.value for text in app.markdown)
+    assert any("draw more from the same random numbers" in text.value for text in app.markdown)
     assert matrix["layout"]["yaxis"]["ticktext"] == ["ce", "hamp", "ccl"]
     # A3 − A2 is one point of accuracy with every objective, in every seed
     first = [trace for trace in pairs["data"] if trace["xaxis"] == "x"]

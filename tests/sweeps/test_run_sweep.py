@@ -13,13 +13,20 @@ from core import jobs
 from core.config import BadInput
 from core.experiment import finished, plan
 from core.progress import Cancelled, Progress
-from core.store import Store
+from core.stages import STAGES
+from core.store import Store, read_json
 from core.sweeps.listing import sweeps
 from core.sweeps.results import results
 from core.sweeps.run import run_sweep, submit
 from core.sweeps.sweep import parse_sweep, points
 from tests.conftest import TINY as BASE
 from tests.sweeps.conftest import GRID, Recorder
+
+REFERENCES = {
+    "base": BASE | {"audit": {"attacks": ["rmia"], "gradient_records": 0, "shadows": {"models": 2}}},
+    "vary": {"defence.fraction": [0.1, 0.2]},
+}
+"""Two points with reference models."""
 
 
 def kinds(store):
@@ -105,6 +112,50 @@ def test_a_shared_stage_that_fails_does_not_stop_the_others(tmp_path):
     with pytest.raises(BadInput, match=r"2 of 4 points failed.*not finite"):
         run_sweep(sweep, store, Progress())
     assert [p.label["method"] for p in points(sweep) if finished(store, p.experiment.hash)] == ["A1", "A3"]
+
+
+def test_a_shared_stage_that_fails_in_any_way_does_not_stop_the_others(tmp_path, monkeypatch):
+    """The stage fails in the sweep's own process alone: the points' processes compute it."""
+    store, met = Store(tmp_path), []
+
+    def fails(b, e, key):
+        met.append(key)
+        raise met_with
+
+    monkeypatch.setitem(STAGES, "shadows", fails)
+    met_with: Exception = Cancelled()
+    sweep = parse_sweep(REFERENCES)
+    with pytest.raises(Cancelled):
+        run_sweep(sweep, store, Progress())
+    assert met == ["shadows"]
+    met_with = RuntimeError("no space left")
+    run_sweep(sweep, store, Progress())
+    assert met == ["shadows", "shadows"] and all(finished(store, p.experiment.hash) for p in points(sweep))
+
+
+def test_references_are_trained_once_per_pipeline(tmp_path):
+    """The undefended ones once for both points, the defended ones for each."""
+    store, sweep = Store(tmp_path), parse_sweep(REFERENCES)
+    run_sweep(sweep, store, Progress())
+    found = [read_json(path / "stage.json")["config"]["pipeline"] for path in store.root.glob("reference-*")]
+    fractions = [pipeline.get("defence", {}).get("fraction") for pipeline in found]
+    assert sorted(fractions, key=str) == [0.1, 0.1, 0.2, 0.2, None, None]
+    assert kinds(store).count("shadows") == 3
+
+
+def test_a_point_whose_target_is_out_of_reach_costs_nothing(tmp_path):
+    store, dpsgd = Store(tmp_path), {"kind": "dpsgd", "target_epsilon": 1e-6, "delta": 1e-9, "accountant": "rdp"}
+    private = [
+        {"train": {"batch_size": 20, "objective": dpsgd}, "defence.fraction": fraction} for fraction in (0.1, 0.2)
+    ]
+    sweep = parse_sweep(
+        {"base": BASE, "points": [*({"changes": changes} for changes in private), {"label": {"method": "fine"}}]}
+    )
+    progress = Recorder()
+    with pytest.raises(BadInput, match=r"2 of 3 points failed.*no noise up to sigma 1000 reaches target_epsilon"):
+        run_sweep(sweep, store, progress)
+    assert [p.label.get("method") for p in points(sweep) if finished(store, p.experiment.hash)] == ["fine"]
+    assert kinds(store).count("train") == 2 and progress.texts[-1] == "3 of 3, 2 failed"
 
 
 def test_a_worker_that_does_not_see_the_store_says_so(tmp_path):
