@@ -169,8 +169,9 @@ def _counted(everyone: pd.DataFrame) -> str:
 
 
 def _left(everyone: pd.DataFrame, side: str) -> str:
-    """Which attacks still beat chance on the last model."""
-    known = everyone[everyone[f"auc_{side}"].notna()]
+    """Which attacks still beat chance on the last model, none twice, as non-adaptive."""
+    blind = everyone["adaptive"].map(adaptive) == "non-adaptive"
+    known = everyone[everyone[f"auc_{side}"].notna() & ~blind]
     above = known[known[f"auc_low_{side}"] > 0.5]
     where = "After the defence" if side == "after" else "On this model"
     if above.empty:

@@ -162,6 +162,7 @@ def test_an_attack_that_was_run_on_the_defended_model_only():
     both = side_by_side(before=before, after=pd.concat([before, pd.DataFrame([one])]), tests=None)
     told = words.findings(both, "lira:non-adaptive", ["before", "after"])
     assert "was not run on both models" in told[0] and "does not know the defence" in told[-1]
+    assert any(" 1 attacks " in sentence or "no attack" in sentence for sentence in told)  # none counts twice
     assert words.auc_table(both, ["before", "after"])["AUC before"].iloc[1].strip() == "–"
     cells = words.tpr_table(both, ["before", "after"], "tpr_01").iloc[1]
     assert cells["TPR before"] == cells["certified before"] == "–" and cells["TPR after"] != "–"
