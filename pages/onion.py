@@ -12,12 +12,11 @@ from core.config import BadInput
 from core.experiment import Experiment, finished, parse, summary
 from core.figures import numbers as n
 from core.figures.onion import overlap_curve, share_shift
+from core.rewinding.config import MOST_ROUNDS
 from pages import experiments, frame
 from pages.experiments import Current
 from pages.once import once
 
-MOST_ROUNDS = 5
-"""The most that a rewind takes."""
 SIDES = {"vulnerability": "before", "onion_before": "control", "onion_after": "after"}
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from core import jobs
 from core.experiment import Experiment, parse, run
 from core.store import Store
 from core.sweeps.sweep import Sweep, parse_sweep, points
@@ -33,6 +36,19 @@ SMALL = {
     "defence": {"kind": "cwrf", "fraction": 0.05, "finetune": {"epochs": 2}},
 }
 """A whole experiment in a second or two."""
+
+
+def wait_for_job(
+    store: Store, condition: Callable[[jobs.JobStatus], bool], key: str, seconds: float = 20.0
+) -> jobs.JobStatus:
+    """The first status for which the condition holds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        job = jobs.status(store, key)
+        if job is not None and condition(job):
+            return job
+        time.sleep(0.02)
+    raise AssertionError(f"still {jobs.status(store, key)}; log: {(store.root / 'jobs' / key / 'log.txt').read_text()}")
 
 
 @pytest.fixture(scope="session")

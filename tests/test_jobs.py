@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,7 @@ from core.config import BadInput
 from core.machine import gpus, workers
 from core.progress import Cancelled, JobProgress
 from core.store import Store, read_json, write_json
+from tests.conftest import wait_for_job
 
 KEY = "0123456789abcdef"
 OTHER = "fedcba9876543210"
@@ -71,15 +73,7 @@ def store(tmp_path, monkeypatch):
         jobs.cancel(store, job.key, grace=0)
 
 
-def wait_for(store, condition, key=KEY, seconds=20.0):
-    """The first status for which the condition holds."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        job = jobs.status(store, key)
-        if job is not None and condition(job):
-            return job
-        time.sleep(0.02)
-    raise AssertionError(f"still {jobs.status(store, key)}; log: {(store.root / 'jobs' / key / 'log.txt').read_text()}")
+wait_for = partial(wait_for_job, key=KEY)
 
 
 def ended(job):
@@ -213,7 +207,7 @@ def test_one_slot_queues_the_second_job_which_can_be_cancelled_there(store, monk
     assert jobs.status(store, OTHER).state == "queued"
     assert jobs.status(store, KEY).state == "running"
     first = jobs.cancel(store, KEY, grace=20)
-    second = wait_for(store, ended, OTHER)
+    second = wait_for(store, ended, key=OTHER)
     assert second.state == "done" and second.started >= first.ended
     assert built(store) == ["a", "b"]
     assert [job.key for job in jobs.listing(store)] == [third, OTHER, KEY]
@@ -225,7 +219,7 @@ def test_a_killed_job_gives_its_slot_back(store, monkeypatch):
     job = wait_for(store, in_stage("a"))
     os.kill(job.pid, signal.SIGKILL)
     jobs.submit(store, {"stages": [["b", 0]]}, OTHER)
-    assert wait_for(store, ended, OTHER).state == "done"
+    assert wait_for(store, ended, key=OTHER).state == "done"
 
 
 @pytest.mark.parametrize(
@@ -247,7 +241,7 @@ def test_exit_status_says_how_it_ended(store):
     assert process.wait(20) == 1
     jobs.submit(store, {"stages": [["a", 60]]}, OTHER)
     process = jobs._spawned[jobs.status(store, OTHER).pid]
-    wait_for(store, in_stage("a"), OTHER)
+    wait_for(store, in_stage("a"), key=OTHER)
     process.terminate()
     assert process.wait(20) == 130
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -15,17 +13,7 @@ from safetensors.numpy import load_file
 from core import jobs
 from core.experiment import finished, parse, plan
 from core.store import Store, read_json
-from tests.conftest import TINY
-
-
-def wait_for(store: Store, key: str, condition: Callable[[jobs.JobStatus], bool]) -> jobs.JobStatus:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        job = jobs.status(store, key)
-        if job is not None and condition(job):
-            return job
-        time.sleep(0.02)
-    raise AssertionError(f"still {jobs.status(store, key)}; log: {(store.root / 'jobs' / key / 'log.txt').read_text()}")
+from tests.conftest import TINY, wait_for_job
 
 
 def results(store: Store) -> dict[str, int]:
@@ -53,16 +41,16 @@ def test_a_run_that_is_killed_loses_the_stage_under_way_and_nothing_else(tmp_pat
 
     job = jobs.submit(store, experiment.model_dump(mode="json"), key)
     try:
-        job = wait_for(store, key, lambda job: training(job) or not job.active)
+        job = wait_for_job(store, lambda job: training(job) or not job.active, key, seconds=120)
         os.kill(job.pid, signal.SIGKILL)
-        job = wait_for(store, key, lambda job: not job.active)
+        job = wait_for_job(store, lambda job: not job.active, key, seconds=120)
         assert job.state == "interrupted" and not finished(store, key)
         assert {s.key: s.state for s in job.stages}["vulnerability"] == "interrupted"
         before = results(store)
         assert set(before) == {stages["data"].folder, stages["train"].folder}  # learnability is the same training
 
         jobs.submit(store, experiment.model_dump(mode="json"), key)
-        job = wait_for(store, key, lambda job: not job.active)
+        job = wait_for_job(store, lambda job: not job.active, key, seconds=120)
     finally:
         jobs.cancel(store, key, grace=0)
     assert job.state == "done" and finished(store, key)

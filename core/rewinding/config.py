@@ -25,6 +25,9 @@ class Finetune(Config):
     """What is minimised while fine-tuning. The default is the variant of RelaxLoss that this line of papers uses."""
 
 
+MOST_ROUNDS = 5
+
+
 class CWRF(Config):
     """Rewind the most privacy-vulnerable weights to their initial values, freeze them there, fine-tune the rest."""
 
@@ -40,7 +43,7 @@ class CWRF(Config):
     newly drawn random values. If the three do alike, the place of a weight matters and not its value."""
     early_epoch: int = Field(2, ge=1, le=10_000)
     """The early epoch, used only where rewind_to is early."""
-    rounds: int = Field(1, ge=1, le=5)
+    rounds: int = Field(1, ge=1, le=MOST_ROUNDS)
     """2: score the defended model again, rewind another share r of the weights that are still free, fine-tune again.
     Only where vulnerability (pve) ranks the weights."""
     ranking: Literal["global", "per layer", "per type"] = "global"
