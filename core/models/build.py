@@ -29,7 +29,7 @@ class MLPNet(nn.Sequential):
 
 
 class ConvNetNet(nn.Sequential):
-    """block1 (conv, norm, relu, maybe pool), …, pool, flatten, head."""
+    """block1 (conv, norm, maybe pool, relu), …, pool, flatten, head."""
 
 
 class Block(torchvision.models.resnet.BasicBlock):
@@ -101,11 +101,13 @@ def _convnet(config: ConvNet, shape: tuple[int, ...], classes: int) -> nn.Module
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for i, out in enumerate(config.channels, start=1):
         block: OrderedDict[str, nn.Module] = OrderedDict(
-            conv=nn.Conv2d(channels, out, 3, padding=1, bias=False), norm=NORMS[config.norm](out), relu=nn.ReLU()
+            conv=nn.Conv2d(channels, out, 3, padding=1, bias=False), norm=NORMS[config.norm](out)
         )
         if i % 2 == 0 and min(height, width) > 4:
+            # before the ReLU: the same outputs and gradients to the bit, on a quarter of the values
             block["pool"] = nn.MaxPool2d(2)
             height, width = height // 2, width // 2
+        block["relu"] = nn.ReLU()
         layers[f"block{i}"] = nn.Sequential(block)
         channels = out
     # to at most 4×4 like adaptive pooling, whose backward pass on CUDA is not repeatable

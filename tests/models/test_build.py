@@ -87,6 +87,21 @@ def test_the_convnets_last_pooling_is_adaptive_average_pooling_to_4x4():
     assert inner.shape[-1] == 16
 
 
+def test_pooling_before_the_relu_is_pooling_after_it():
+    """To the bit, in the gradients too: a tie among negative values passes nothing on either way."""
+    block = build(ConvNet(), (1, 8, 8), 10, 0).block2
+    assert [name for name, _ in block.named_children()] == ["conv", "norm", "pool", "relu"]
+    usual = nn.Sequential(block.conv, block.norm, block.relu, block.pool)
+    x = torch.randint(-1, 2, (4, 32, 8, 8)).float()  # few values: many ties
+    found = []
+    for order in (block, usual):
+        block.zero_grad()
+        out = order(x)
+        (out * torch.arange(out.numel()).view_as(out)).sum().backward()
+        found.append([out, *(p.grad.clone() for p in block.parameters())])
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*found, strict=True))
+
+
 @pytest.mark.parametrize("config", [MLP(), ConvNet(), ResNet18(width=4), SMALL_VIT])
 def test_the_seed_decides_the_weights_and_the_global_state_is_left_alone(config):
     torch.manual_seed(9)
