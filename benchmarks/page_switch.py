@@ -4,7 +4,8 @@
 
 Starts the dashboard on a store whose newest experiment is finished and drives Chromium through the navigation. A
 visit ends with the last change of the page's document, plots included, once the script has run to its end and
-nothing has changed for a second. The first visit builds the figures; later ones take them from memory. Needs an
+nothing has changed for a second; what a table's canvas tells screen readers comes a third of a second after it is
+drawn and is not waited for. The first visit builds the figures; later ones take them from memory. Needs an
 otherwise idle machine, the development requirements and Chromium.
 """
 
@@ -18,7 +19,9 @@ from dashboard import dashboard
 PAGES = ("Model", "Critical weights", "Layer risk", "Rewind", "Attacks", "Trade-off", "Overview")
 
 WATCH = """() => {
-    new MutationObserver(() => { window.changed = performance.now() })
+    new MutationObserver(changes => {
+        if (changes.some(change => !change.target.closest?.("canvas"))) window.changed = performance.now()
+    })
         .observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true})
     document.addEventListener("click", () => { window.clicked = window.changed = performance.now() }, true)
 }"""

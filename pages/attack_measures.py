@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import pandas as pd
@@ -10,16 +11,20 @@ import streamlit as st
 from core.figures import numbers as n
 from pages import frame
 from pages.attack_words import known
+from pages.experiments import Current
 from pages.once import once
 
 SOURCES = {"references": "reference models", "other half": "the other half of the records"}
 """Where the threshold was chosen, as the audit calls it → in words; audits of this version say whose references."""
 
 
-def measures(at: tuple, scored: pd.DataFrame, sides: list[str]) -> None:
+GROUPS = {"all": "All records", "canaries": "Canaries"}
+
+
+def measures(now: Current, at: tuple, scored: pd.DataFrame, sides: list[str]) -> None:
     """The table, what its columns mean, and the formulae. `scored`: rows with a result, as `side_by_side` gives, made
     from what `at` names."""
-    rows_of_attacks(once(("measures", *at), partial(table, scored, sides)))
+    rows_of_attacks(now, "measures", at, scored, partial(table, sides=sides))
     st.caption(
         "Brackets are 95 % intervals. Every ε is a lower bound with 95 % confidence: the members found against the "
         "non-members taken for members. Thresholds are chosen on other records than those they are judged on: with "
@@ -44,21 +49,39 @@ def measures(at: tuple, scored: pd.DataFrame, sides: list[str]) -> None:
     )
 
 
-def rows_of_attacks(cells: pd.DataFrame) -> None:
-    """A table with one row per attack and group."""
+def rows_of_attacks(
+    now: Current, place: str, at: tuple, scored: pd.DataFrame, make: Callable[[pd.DataFrame], pd.DataFrame]
+) -> None:
+    """A table with one row per attack, by `make`; where there are canaries, a switch between them and all records.
+
+    place: what to call the switch; at: what the table is made from.
+    """
+    groups = list(dict.fromkeys(scored["group"]))
+    group = groups[0]
+    if len(groups) > 1:
+        group = st.segmented_control(
+            "Records",
+            groups,
+            default=group,
+            required=True,
+            format_func=GROUPS.get,
+            label_visibility="collapsed",
+            **frame.kept(now, f"{place}-records"),
+        )
+    cells = once((place, *at, group), partial(make, scored[scored["group"] == group]))
     st.dataframe(cells, hide_index=True, height="content", column_config={"attack": frame.NAMES})
 
 
 def table(scored: pd.DataFrame, sides: list[str]) -> pd.DataFrame:
-    """One row per attack and group, in words."""
+    """One row per attack, in words."""
     rows = []
     for row in scored.to_dict("records"):
-        cells = {"attack": row["title"] + ("" if row["group"] == "all" else f", {row['group']}")}
+        cells = {"attack": row["title"]}
         cells |= {f"balanced accuracy {side}": share(row, "balanced", side) for side in sides}
         cells |= {f"at the best threshold {side}": share(row, "best_balanced", side) for side in sides}
         cells |= {f"empirical ε {side}": bound(row, side) for side in sides}
         cells |= {f"one-run ε {side}": one_run(row, side) for side in sides}
-        if "exposure_before" in row:
+        if row["group"] == "canaries" and "exposure_before" in row:
             cells |= {f"exposure {side}": exposure(row, side) for side in sides}
         source = known(row, "threshold_from")
         cells["threshold from"] = n.MISSING if pd.isna(source) else SOURCES.get(source, source)

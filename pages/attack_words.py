@@ -17,7 +17,7 @@ def auc_table(table: pd.DataFrame, sides: list[str]) -> pd.DataFrame:
     """AUC with interval per audit and the paired difference; and how far adaptive attackers are ahead of others."""
     rows = []
     for row in table.to_dict("records"):
-        cells = {"attack": _name(row)}
+        cells = {"attack": row["title"]}
         for side in sides:
             cells[f"AUC {side}"] = f"{n.auc(row[f'auc_{side}'])} {interval(row, 'auc', side)}"
         if len(sides) == 2:
@@ -33,7 +33,7 @@ def tpr_table(table: pd.DataFrame, sides: list[str], prefix: str) -> pd.DataFram
     """TPR at one low FPR: counts with interval, whether n₀ resolves it, and certified counts."""
     rows = []
     for row in table.to_dict("records"):
-        cells = {"attack": _name(row)}
+        cells = {"attack": row["title"]}
         for side in sides:
             cells[f"TPR {side}"] = hits(row, prefix, side)
         cells["verdict"] = verdict(row, prefix)
@@ -47,10 +47,6 @@ def known(row: dict, name: str) -> Any:
     """A value of the first audit that ran the attack: some attacks exist only after the defence."""
     ran_before = "auc_after" not in row or pd.notna(row["auc_before"])
     return row[f"{name}_{'before' if ran_before else 'after'}"]
-
-
-def _name(row: dict) -> str:
-    return row["title"] + ("" if row["group"] == "all" else f", {row['group']}")
 
 
 def _about(row: dict) -> dict[str, str]:

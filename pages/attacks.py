@@ -14,7 +14,7 @@ from core.attacks import ATTACKS
 from core.attacks.comparison import side_by_side
 from core.attacks.histograms import ScoreHistograms, score_histograms
 from core.audit import NON_ADAPTIVE, adaptive_advantage, paired
-from core.figures import member_histogram, roc_figure
+from core.figures import member_histogram
 from core.figures import numbers as n
 from core.figures.layout import caption_of
 from core.store import read_json
@@ -103,28 +103,16 @@ def headline(row: dict, sides: list[str]) -> None:
             st.metric(label, value, told, delta_color="off", delta_arrow="off", width=170)
 
 
-def curves(now: Current, chosen: dict[str, str], sides: list[str], non_members: int) -> None:
-    """ROC on linear and on logarithmic axes; `chosen` maps attacks to titles."""
-    table = pd.concat([now.table(side, "curves").assign(when=side) for side in sides])
-    table = pd.concat([table[table["attack"] == name].assign(attack=title) for name, title in chosen.items()])
-    places = st.columns(2)
-    for place, log in zip(places, (False, True), strict=True):
-        with place:
-            key = ("roc", now.key, *chosen, *sides, log)
-            figure = once(key, partial(roc_figure, table, log, non_members))
-            frame.draw(figure, f"roc-{'log' if log else 'linear'}", caption=False)
-    st.caption(caption_of(figure))
-
-
 def tables(now: Current, at: tuple, table: pd.DataFrame, sides: list[str]) -> None:
-    """Every attack, all records and canaries as rows of their own; the same as CSV. at: what `table` was made from."""
+    """Every attack, on all records or on the canaries; both as CSV. at: what `table` was made from."""
     scored = table[ran(table)]
-    made = {"AUC": partial(words.auc_table, scored, sides)} | {
-        f"TPR at {fpr} FPR": partial(words.tpr_table, scored, sides, prefix) for prefix, (fpr, _) in words.FPRS.items()
+    made = {"AUC": partial(words.auc_table, sides=sides)} | {
+        f"TPR at {fpr} FPR": partial(words.tpr_table, sides=sides, prefix=prefix)
+        for prefix, (fpr, _) in words.FPRS.items()
     }
 
     def show(name: str) -> None:
-        rows_of_attacks(once(("cells", name, *at), made[name]))
+        rows_of_attacks(now, "numbers", (name, *at), scored, made[name])
 
     frame.parts("numbers", {name: partial(show, name) for name in made}, linked=False)
     st.caption(
@@ -142,7 +130,7 @@ def tables(now: Current, at: tuple, table: pd.DataFrame, sides: list[str]) -> No
     )
     frame.folded(
         "Balanced accuracy, empirical ε and exposure of the canaries",
-        partial(measures, at, scored, sides),
+        partial(measures, now, at, scored, sides),
         icon=":material/table_chart:",
     )
 
@@ -227,9 +215,12 @@ def page(now: Current) -> None:
     chosen = choose(dict(everyone["title"]), sides) or list(everyone.index[:1])
     headline(everyone.loc[chosen[0]].to_dict(), sides)
     non_members = min(int(words.known(everyone.loc[name].to_dict(), "non_members")) for name in chosen)
-    curves(now, {name: everyone["title"][name] for name in chosen}, sides, non_members)
-    st.subheader("What to notice", anchor=False)
-    st.markdown("\n".join(f"- {sentence}" for sentence in words.findings(scored, chosen[0], sides)))
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        frame.roc(now, {name: everyone["title"][name] for name in chosen}, non_members, "log-log")
+    with right:
+        st.subheader("What to notice", anchor=False)
+        st.markdown("\n".join(f"- {sentence}" for sentence in words.findings(scored, chosen[0], sides)))
     frame.parts(
         "attacks",
         {

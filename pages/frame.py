@@ -32,6 +32,7 @@ ICONS = {
     "cancelled": ":material/cancel:",
     "interrupted": ":material/bolt:",
 }
+AXES = ("linear", "log-log")
 LOST = "Some of its results are no longer in the store. Starting it again computes them."
 NAMES = st.column_config.TextColumn(pinned=True, width=205)
 """A column of names that stays in place: on a phone a number is seen beside it."""
@@ -211,17 +212,30 @@ def measured(now: Current, label: str, column: str, attack: str = "") -> pd.Data
     return pd.DataFrame(rows)
 
 
-def roc(now: Current, attack: str, log: bool = False) -> None:
-    """The attack's ROC in every finished audit."""
-    key = ("roc", now.key, attack, now.audited, log)
-    draw(once(key, partial(_roc, now, attack, log)), "roc")
+@st.fragment
+def roc(now: Current, titles: dict[str, str], non_members: int, axes: str = "linear") -> None:
+    """ROC of these attacks (name → title) in every finished audit; `axes` is where its switch stands at first."""
+    log = st.segmented_control("Axes", AXES, default=axes, required=True, label_visibility="collapsed") == "log-log"
+    key = ("roc", now.key, *titles, now.audited, log)
+    draw(once(key, partial(_roc, now, titles, non_members, log)), "roc")
 
 
-def _roc(now: Current, attack: str, log: bool) -> Figure:
-    found = now.result(attack)
+def _roc(now: Current, titles: dict[str, str], non_members: int, log: bool) -> Figure:
     table = pd.concat([now.table(when, "curves").assign(when=when) for when in now.audited])
-    table = table[table["attack"] == attack].assign(attack=found["title"])
-    return roc_figure(table, log, int(found["non_members"]))
+    return roc_figure(
+        pd.concat([table[table["attack"] == name].assign(attack=title) for name, title in titles.items()]),
+        log,
+        non_members,
+    )
+
+
+def headline_roc(now: Current) -> None:
+    """ROC of the attack that pages put first, or why there is none."""
+    if now.headline is None:
+        without_attack()
+        return
+    found = now.result(now.headline)
+    roc(now, {now.headline: found["title"]}, int(found["non_members"]))
 
 
 def without_attack() -> None:

@@ -56,8 +56,7 @@ def story(now: Current) -> None:
     rewound(lower[1], now, summary)
 
     st.subheader("ROC of the attack", anchor=False)
-    axes = st.segmented_control("Axes", ["linear", "log-log"], default="linear", label_visibility="collapsed")
-    frame.roc(now, headline, axes == "log-log")
+    frame.headline_roc(now)
 
 
 def in_words(now: Current, summary: dict, headline: str | None) -> str:
@@ -145,10 +144,7 @@ def so_far(now: Current) -> None:
             frame.draw(curves(log, "accuracy"), "accuracy")
     if now.has("before"):
         st.subheader("Attack on the undefended network", anchor=False)
-        if now.headline is None:
-            frame.without_attack()
-        else:
-            frame.roc(now, now.headline)
+        frame.headline_roc(now)
 
 
 def attacker(now: Current) -> str:

@@ -223,10 +223,7 @@ def outcome(now: Current) -> None:
     with left:
         frame.draw(once(("outcome", now.key), partial(before_after, pd.concat(rows))), "outcome")
     with right:
-        if headline:
-            frame.roc(now, headline)
-        else:
-            frame.without_attack()
+        frame.headline_roc(now)
     frame.guarantees(now)
     frame.folded("How the defended model learned", partial(learned, now))
     download(now)

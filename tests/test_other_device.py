@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from core.attacks import ATTACKS
+from core.defenses import Objective
 from core.experiment import Experiment, run
 from core.store import Store
 
@@ -31,12 +32,10 @@ CASES: dict[str, dict[str, Any]] = {
     "ResNet-18": {"model": {"kind": "resnet18", "width": 8}},
     "ViT": {"model": {"kind": "vit", "dim": 24, "depth": 1, "heads": 3}},
     "MLP, AdamW": {"model": {"kind": "mlp"}, "train": {"epochs": 2, "batch_size": 20, "optimizer": "adamw"}},
-    "DP-SGD": {"model": {"kind": "mlp"}, "defence": {"kind": "scratch", "objective": {"kind": "dpsgd"}}},
-} | {
-    kind: {"defence": {"kind": "scratch", "objective": {"kind": kind}}}
-    for kind in ("ce", "relaxloss", "hamp", "ccl", "crl", "past", "label_smoothing", "confidence_penalty")
-    + ("adversarial", "distillation")
 }
+for objective in get_args(get_args(Objective)[0]):
+    kind = objective.model_fields["kind"].default
+    CASES[kind] = {"model": {"kind": "mlp"}, "defence": {"kind": "scratch", "objective": {"kind": kind}}}
 
 
 @pytest.mark.slow
