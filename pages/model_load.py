@@ -19,7 +19,7 @@ from core.experiment import Experiment, LoadedWeights
 from core.figures.numbers import count
 from core.models import MODELS
 from core.store import digest
-from pages import experiments, forms, frame
+from pages import experiments, forms, frame, warm
 from pages import model_parts as parts
 from pages.experiments import Current
 from pages.uploads import say, uploaded
@@ -36,6 +36,7 @@ def draw(now: Current | None) -> None:
         "Bring a trained network of one of the architectures here and the records it was trained on. It is audited "
         "as it is, its weights are scored, and every page then works as for a network trained here."
     )
+    warm.engine()  # what is uploaded is checked at once
     weights = _weights()
     data = _data()
     if data is None:

@@ -19,7 +19,7 @@ from core.figures import numbers as n
 from core.packing import packed
 from core.progress import Progress
 from core.store import read_json
-from pages import experiments, forms, frame, scope
+from pages import experiments, forms, frame, scope, warm
 from pages.experiments import Current
 from pages.once import once
 from pages.onion import onion
@@ -187,11 +187,7 @@ def preview(experiment: Experiment, now: Current) -> None:
     missing = [title(needed.key).lower() for needed in stage.inputs.values() if now.store.find(needed) is None]
     if found is None and missing:  # a training belongs into a job, which can be cancelled
         st.caption(f"Its accuracy before the fine-tuning can be checked once a run has computed: {', '.join(missing)}.")
-    elif found is None and st.button(
-        "Check it before fine-tuning",
-        icon=":material/visibility:",
-        help="Rewinds the weights and measures accuracy and the loss attack at once, without any fine-tuning.",
-    ):
+    elif found is None and asked():
         with st.spinner("Rewinding and measuring …", show_time=True):
             try:
                 found = now.store.ensure(stage, Progress())
@@ -207,6 +203,16 @@ def preview(experiment: Experiment, now: Current) -> None:
             f"(trained model: {n.accuracy(before['test_accuracy'])}), loss attack AUC **{auc}**. "
             "Fine-tuning repairs the accuracy with the weights that stayed."
         )
+
+
+def asked() -> bool:
+    """Whether somebody clicked; the engine is imported while they make up their mind."""
+    warm.engine()
+    return st.button(
+        "Check it before fine-tuning",
+        icon=":material/visibility:",
+        help="Rewinds the weights and measures accuracy and the loss attack at once, without any fine-tuning.",
+    )
 
 
 def outcome(now: Current) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+from functools import cache
 from pathlib import Path
+from threading import Timer
 
 ON_USE = ("pyarrow.dataset", "PIL.PngImagePlugin", "scipy.stats")
 """What the engine, pandas and Streamlit import only when it is first used."""
@@ -23,6 +25,14 @@ def warm() -> None:
     _figure()
     for name in ON_USE:
         importlib.import_module(name)
+
+
+@cache
+def engine() -> None:
+    """Import the engine once the page is drawn, in a thread: somebody is about to ask for it, and it takes seconds."""
+    timer = Timer(1.0, importlib.import_module, ("core.stages",))
+    timer.daemon = True
+    timer.start()
 
 
 def _figure() -> None:

@@ -13,8 +13,9 @@ from core.store import Store
 ROOT = Path(__file__).resolve().parent.parent.parent
 CODE = """
 import json, sys
-from pages.warm import warm
-warm()
+from pages import warm
+warm.engine = lambda: None  # Rewind and Load import torch behind the page, for what comes next
+warm.warm()
 warmed = set(sys.modules)
 from streamlit.testing.v1 import AppTest
 page = AppTest.from_file("pages/main.py", default_timeout=60).run()
