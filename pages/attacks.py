@@ -215,7 +215,7 @@ def page(now: Current) -> None:
     chosen = choose(dict(everyone["title"]), sides) or list(everyone.index[:1])
     headline(everyone.loc[chosen[0]].to_dict(), sides)
     non_members = min(int(words.known(everyone.loc[name].to_dict(), "non_members")) for name in chosen)
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns(2, gap="medium")
     with left:
         frame.roc(now, {name: everyone["title"][name] for name in chosen}, non_members, "log-log")
     with right:
