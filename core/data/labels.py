@@ -43,7 +43,8 @@ def class_labels(
     if len(present) != high + 1:
         missing = int(np.flatnonzero(np.append(present, -1)[: len(present)] != np.arange(len(present)))[0])
         raise BadInput(
-            f"{path}: labels go up to {int(high)} but {missing} never occurs; expected whole numbers 0…K−1 without gaps"
+            f"{path}: labels go up to {int(high)} but {missing} never occurs; expected whole numbers 0…K−1 without "
+            "gaps, or a Parquet file that names all classes as Hugging Face's datasets do"
         )
     return y, tuple(str(k) for k in range(int(high) + 1))
 
