@@ -3,10 +3,13 @@
     python benchmarks/attacks.py demo
     python benchmarks/attacks.py location30 --data location30.parquet --seeds 3
     python benchmarks/attacks.py demo --defence HAMP --how scratch
+    python benchmarks/attacks.py demo --defence cross-entropy --how cwrf control --seeds 3
 
 RMIA with 4 and 16 reference models, LiRA with 16. The target and all references train anew where the store lacks them.
 Brackets are 95 % intervals: DeLong for AUC and paired differences of AUCs, Clopper-Pearson for TPR; over several seeds
-(each another split, initial weights and batch order) a further table has means with Student's t interval.
+(each another split, initial weights and batch order) a further table has means with Student's t interval. Of two ways
+to use a defence a last one has the differences, paired by seed: after CWRF and its control (the same start and the same
+fine-tuning, nothing rewound), that is what the rewind alone does.
 """
 
 from __future__ import annotations
@@ -137,6 +140,20 @@ def means(rows: list[dict[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def contrast(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
+    """AUC after the first way minus after the other, paired by seed: mean with Student's t interval."""
+    lines = [["attack", "references", *(f"AUC {side}" for side in SIDES[1:])]]
+    lines.append(["---"] * len(lines[0]))
+    pairs = pd.DataFrame(rows).join(pd.DataFrame(others)[list(SIDES)].add_suffix(" of the other"))
+    for (attack, models), part in pairs.groupby(["attack", "references"], sort=False):
+        cells = [str(attack), str(models)]
+        for side in SIDES[1:]:
+            both = [(a, b) for a, b in zip(part[side], part[f"{side} of the other"], strict=True) if a and b]
+            cells.append(_mean([a["auc"] - b["auc"] for a, b in both], difference, low=-1.0))
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def _mean(values: list[float], write: Any, low: float = 0.0, high: float = 1.0) -> str:
     if not values:
         return n.MISSING
@@ -149,26 +166,36 @@ def main() -> None:
     parser.add_argument("setting", choices=SETTINGS)
     parser.add_argument("--seed", type=int, default=0, help="the first one")
     parser.add_argument("--seeds", type=int, default=1, help="how many targets")
-    parser.add_argument("--defence", choices=RIVALS, default="", help="another objective than the setting's RelaxLoss")
-    parser.add_argument("--how", choices=[kind for kind, _, _ in HOW], default="cwrf", help="how --defence is used")
+    choices = [*RIVALS, "cross-entropy"]
+    parser.add_argument("--defence", choices=choices, default="", help="another objective than the setting's RelaxLoss")
+    ways = [kind for kind, _, _ in HOW]
+    parser.add_argument("--how", choices=ways, nargs="+", default=["cwrf"], help="how --defence is used; two: compared")
     parser.add_argument("--data", type=Path, help="Parquet file of location30 or cifar10")
     parser.add_argument("--store")
     given = parser.parse_args()
+    found = {how: audited(given, how) for how in given.how}
+    if len(found) == 2 and given.seeds > 1:
+        print(f"\n{' minus '.join(found)}, paired by seed:\n\n{contrast(*found.values())}")
+
+
+def audited(given: argparse.Namespace, how: str) -> list[dict[str, Any]]:
+    """The rows of every target, printed on the way."""
     store, progress, rows = Store(given.store), TerminalProgress(), []
     for seed in range(given.seed, given.seed + given.seeds):
         started, found = time.time(), []
-        audited = experiments(given.setting, given.data, seed, given.defence, given.how)
-        for e in audited.values():
+        by_models = experiments(given.setting, given.data, seed, given.defence, how)
+        for e in by_models.values():
             found += measured(e, store, run(e, store, progress))
         rows += found
         print(f"\n{table(found)}\n")
-        for models, e in audited.items():
+        for models, e in by_models.items():
             print(f"{models} references: {settings(e, store)}")
         one = found[0]["before"]
         sizes = f"{one['members']} members, {one['non_members']} non-members"
-        print(f"{sizes}, seed {seed}; torch {torch.__version__}; {time.time() - started:.0f} s", flush=True)
+        print(f"{sizes}, seed {seed}, {how}; torch {torch.__version__}; {time.time() - started:.0f} s", flush=True)
     if given.seeds > 1:
         print(f"\nMeans over {given.seeds} seeds:\n\n{means(rows)}")
+    return rows
 
 
 if __name__ == "__main__":

@@ -108,6 +108,20 @@ def test_the_attack_table_of_two_targets(script, monkeypatch, tmp_path, capsys) 
     assert sum(line.startswith("60 members, 60 non-members, seed ") for line in lines) == 2
 
 
+def test_two_ways_to_use_a_defence_are_compared_seed_by_seed(script) -> None:
+    attacks = script("attacks")
+    cwrf, control = (attacks.experiments("demo", None, 1, "cross-entropy", how)[16] for how in ("cwrf", "control"))
+    assert control.defence == cwrf.defence.model_copy(update={"fraction": 1e-12})  # of so few weights none is taken
+
+    def rows(aucs: list[float]) -> list[dict]:
+        sides = ({"before": None, attacks.SIDES[1]: {"auc": auc}, attacks.SIDES[2]: None} for auc in aucs)
+        return [{"attack": "lira", "references": 16, **side} for side in sides]
+
+    cells = attacks.contrast(rows([0.6, 0.7]), rows([0.5, 0.5])).splitlines()[2].strip("| ").split(" | ")
+    # mean .15, standard error .05, t = 12.706 for one degree of freedom
+    assert cells == ["lira", "16", "+.150 [−.485, +.785]", "–"]
+
+
 def test_every_cell_of_the_attack_table_has_its_interval() -> None:
     assert tpr({"tpr_at_fpr": {"0.01": 0.05}, "members": 100}) == "5.0\u00a0% [1.6, 11.3]"
     assert tpr(None) == "–"
