@@ -16,15 +16,13 @@ from pages.once import once
 
 SOURCES = {"references": "reference models", "other half": "the other half of the records"}
 """Where the threshold was chosen, as the audit calls it → in words; audits of this version say whose references."""
-
-
 GROUPS = {"all": "All records", "canaries": "Canaries"}
 
 
 def measures(now: Current, at: tuple, scored: pd.DataFrame, sides: list[str]) -> None:
     """The table, what its columns mean, and the formulae. `scored`: rows with a result, as `side_by_side` gives, made
     from what `at` names."""
-    rows_of_attacks(now, "measures", at, scored, partial(table, sides=sides))
+    rows_of_attacks(now, "measures", ("measures", *at), scored, partial(table, sides=sides))
     st.caption(
         "Brackets are 95 % intervals. Every ε is a lower bound with 95 % confidence: the members found against the "
         "non-members taken for members. Thresholds are chosen on other records than those they are judged on: with "
@@ -54,7 +52,7 @@ def rows_of_attacks(
 ) -> None:
     """A table with one row per attack, by `make`; where there are canaries, a switch between them and all records.
 
-    place: what to call the switch; at: what the table is made from.
+    place: whose switch it is; at: the name of the table in this place and what it is made from.
     """
     groups = list(dict.fromkeys(scored["group"]))
     group = groups[0]

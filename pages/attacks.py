@@ -217,7 +217,7 @@ def page(now: Current) -> None:
     non_members = min(int(words.known(everyone.loc[name].to_dict(), "non_members")) for name in chosen)
     left, right = st.columns(2, gap="medium")
     with left:
-        frame.roc(now, {name: everyone["title"][name] for name in chosen}, non_members, "log-log")
+        frame.roc(now, {name: everyone["title"][name] for name in chosen}, non_members, log=True)
     with right:
         st.subheader("What to notice", anchor=False)
         st.markdown("\n".join(f"- {sentence}" for sentence in words.findings(scored, chosen[0], sides)))

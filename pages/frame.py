@@ -213,9 +213,13 @@ def measured(now: Current, label: str, column: str, attack: str = "") -> pd.Data
 
 
 @st.fragment
-def roc(now: Current, titles: dict[str, str], non_members: int, axes: str = "linear") -> None:
-    """ROC of these attacks (name → title) in every finished audit; `axes` is where its switch stands at first."""
-    log = st.segmented_control("Axes", AXES, default=axes, required=True, label_visibility="collapsed") == "log-log"
+def roc(now: Current, titles: dict[str, str], non_members: int, *, log: bool = False) -> None:
+    """ROC of these attacks (name → title) in every finished audit, with a switch of the axes; log: where it begins."""
+    start = AXES[log]
+    chosen = st.segmented_control(
+        "Axes", AXES, default=start, required=True, label_visibility="collapsed", **kept(now, f"axes-{start}")
+    )
+    log = chosen == "log-log"
     key = ("roc", now.key, *titles, now.audited, log)
     draw(once(key, partial(_roc, now, titles, non_members, log)), "roc")
 

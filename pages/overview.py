@@ -56,7 +56,7 @@ def story(now: Current) -> None:
     rewound(lower[1], now, summary)
 
     st.subheader("ROC of the attack", anchor=False)
-    frame.headline_roc(now)
+    frame.roc(now, {headline: found["title"]}, non_members)
 
 
 def in_words(now: Current, summary: dict, headline: str | None) -> str:

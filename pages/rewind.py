@@ -187,7 +187,7 @@ def preview(experiment: Experiment, now: Current) -> None:
     missing = [title(needed.key).lower() for needed in stage.inputs.values() if now.store.find(needed) is None]
     if found is None and missing:  # a training belongs into a job, which can be cancelled
         st.caption(f"Its accuracy before the fine-tuning can be checked once a run has computed: {', '.join(missing)}.")
-    elif found is None and asked():
+    elif found is None and check_button():
         with st.spinner("Rewinding and measuring …", show_time=True):
             try:
                 found = now.store.ensure(stage, Progress())
@@ -205,8 +205,8 @@ def preview(experiment: Experiment, now: Current) -> None:
         )
 
 
-def asked() -> bool:
-    """Whether somebody clicked; the engine is imported while they make up their mind."""
+def check_button() -> bool:
+    """Whether somebody clicked it; the engine is imported while they make up their mind."""
     warm.engine()
     return st.button(
         "Check it before fine-tuning",

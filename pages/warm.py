@@ -29,7 +29,10 @@ def warm() -> None:
 
 @cache
 def engine() -> None:
-    """Import the engine once the page is drawn, in a thread: somebody is about to ask for it, and it takes seconds."""
+    """Import the engine, torch with it, a second from now in a thread of its own: somebody may be about to ask for it.
+
+    That costs seconds of one core and torch's memory once per server; who asks waits a second instead of five.
+    """
     timer = Timer(1.0, importlib.import_module, ("core.stages",))
     timer.daemon = True
     timer.start()

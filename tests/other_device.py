@@ -2,9 +2,10 @@
 
     python tests/other_device.py '[{…experiment…}, …]'
 
-Prints the summaries as JSON. As on CUDA, an operation on tensors of two devices fails, and so does `.numpy()` on a
-tensor that was not brought to the CPU first. What it cannot imitate: random generators of the device (they are
-ordinary ones here), bf16, other processes (reference models are trained in this one) and memory that runs out.
+Prints the summaries as JSON, each with the number of operations that ran here. As on CUDA, an operation on tensors of
+two devices fails, and so does `.numpy()` on a tensor that was not brought to the CPU first. What it cannot imitate:
+random generators of the device (they are ordinary ones here), bf16, other processes (reference models are trained in
+this one) and memory that runs out.
 """
 
 from __future__ import annotations
@@ -22,15 +23,11 @@ from torch.utils import backend_registration
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 NAME = "elsewhere"
-MAY_MIX = (
-    "aten::_to_copy",
-    "aten::copy_",
-    "aten::_copy_from",
-    "aten::index",
-    "aten::_index_put",
-    "aten::_local_scalar",
-)
-"""Operations that move between devices or take indices from the CPU, on CUDA too."""
+MOVES = {"aten::copy_", "aten::_copy_from"}
+INDEXES = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
+"""Their indices, the second argument, may lie on the CPU."""
+JOINS = {"aten::cat", "aten::stack"}
+"""The only operations that do not take a single number from the CPU either."""
 
 
 class Tensor(torch.Tensor):
@@ -71,14 +68,22 @@ class Module(backend_registration._DummyBackendModule):
         return [torch.bfloat16]
 
 
+computed: list[str] = []
+"""Names of the operations that this device was asked for."""
+
+
 def compute(operation, *args, **kwargs):
     """One operation: on the ordinary tensors, its results put back on the device."""
+    name = operation._schema.name
     given = tree.tree_leaves((args, kwargs))
     here = [value for value in given if isinstance(value, Tensor)]
     strange = [value for value in given if isinstance(value, torch.Tensor) and not isinstance(value, Tensor)]
-    name = operation._schema.name
-    if here and any(value.ndim for value in strange) and not name.startswith(MAY_MIX):
+    checked = tree.tree_leaves((args[:1], args[2:], kwargs)) if name in INDEXES else given
+    mixed = [value for value in strange if any(value is one for one in checked)]
+    written = mixed and name.endswith("_") and args[0] is mixed[0]
+    if here and name not in MOVES and (written or any(value.ndim or name in JOINS for value in mixed)):
         raise RuntimeError(f"{name}: expected all tensors to be on the same device, found {NAME} and cpu")
+    computed.append(name)
     to_cpu = "device" in kwargs and torch.device(kwargs["device"]).type == "cpu"
     args, kwargs = tree.tree_map(_inner, (args, kwargs))
     known = {id(value.inner): value for value in here} | {id(value): value for value in strange}
@@ -107,6 +112,7 @@ def install() -> torch.library.Library:
 
     torch.Generator = Generator
     device.device = lambda: torch.device(NAME)
+    device.low_precision = lambda: None  # autocast would need kernels of this device
     parallel.fan_out = lambda function, tasks, *, shared=(), **how: (function(*shared, *task) for task in tasks)
     return library
 
@@ -118,8 +124,10 @@ def main() -> None:
 
     summaries: list[dict[str, Any]] = []
     for experiment in json.loads(sys.argv[1]):
+        computed.clear()
         with tempfile.TemporaryDirectory() as folder:
-            summaries.append(run(Experiment.model_validate(experiment), Store(folder)))
+            summary = run(Experiment.model_validate(experiment), Store(folder))
+        summaries.append(summary | {"operations": len(computed)})
     print(json.dumps(summaries))
     del library
 

@@ -43,8 +43,16 @@ for objective in get_args(get_args(Objective)[0]):
     CASES[kind] = {"model": {"kind": "mlp"}, "defence": {"kind": "scratch", "objective": {"kind": kind}}}
 
 
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Reference models trained here, where the number format is set."""
+    monkeypatch.setattr(
+        parallel, "fan_out", lambda function, tasks, *, shared=(), **how: (function(*shared, *task) for task in tasks)
+    )
+
+
 @pytest.mark.slow
-def test_every_part_of_the_engine_gives_the_cpus_numbers_on_another_device(tmp_path):
+def test_every_part_of_the_engine_gives_the_cpus_numbers_on_another_device(tmp_path, monkeypatch, in_this_process):
     experiments = {name: BASE | case for name, case in CASES.items()}
     script = Path(__file__).with_name("other_device.py")
     done = subprocess.run(
@@ -52,24 +60,22 @@ def test_every_part_of_the_engine_gives_the_cpus_numbers_on_another_device(tmp_p
     )
     assert done.returncode == 0, done.stderr[-3000:]
     elsewhere = json.loads(done.stdout.splitlines()[-1])
+    monkeypatch.setattr(loop, "low_precision", lambda: None)
     for (name, experiment), there in zip(experiments.items(), elsewhere, strict=True):
+        assert there["operations"] > 1000, name  # it did run there
         here = run(Experiment.model_validate(experiment), Store(tmp_path))
         for when in ("before", "after"):
-            assert there[when]["not_run"] == here[when]["not_run"], name
-            assert numbers(there[when]) == pytest.approx(numbers(here[when]), abs=0.03), (
-                name
-            )  # rounding grows in batch norm
+            assert there[when]["not_run"] == here[when]["not_run"] == {}, name
+            # as much because batch norm magnifies differences in rounding
+            assert numbers(there[when]) == pytest.approx(numbers(here[when]), abs=0.03), name
 
 
 @pytest.mark.slow
-def test_every_part_of_the_engine_trains_in_bf16(tmp_path, monkeypatch):
-    """Autocast runs on any CPU, only slowly; reference models are trained in this process, where it is switched on."""
+def test_every_part_of_the_engine_trains_in_bf16(tmp_path, monkeypatch, in_this_process):
+    """Autocast runs on any CPU, only slowly."""
     used = []
     monkeypatch.setattr(loop, "low_precision", lambda: torch.bfloat16)
     monkeypatch.setattr(loop, "autocast", lambda dtype: used.append(dtype) or autocast(dtype))
-    monkeypatch.setattr(
-        parallel, "fan_out", lambda function, tasks, *, shared=(), **how: (function(*shared, *task) for task in tasks)
-    )
     for name, case in CASES.items():
         used.clear()
         after = run(Experiment.model_validate(BASE | case), Store(tmp_path / name))["after"]
@@ -84,14 +90,35 @@ def numbers(side: dict[str, Any]) -> dict[str, float]:
 
 
 def test_tensors_of_two_devices_do_not_mix():
-    """The stand-in refuses what CUDA refuses, else the test above would show nothing."""
-    script = (
-        "import torch, other_device; library = other_device.install(); there = torch.ones(2, device='elsewhere')\n"
-        "for wrong in (lambda: there + torch.ones(2), lambda: torch.cat([there, torch.ones(2)]), there.numpy):\n"
-        "    try: wrong()\n"
-        "    except (RuntimeError, TypeError): print('refused')\n"
-        "print((there + there.sum().cpu()).cpu().tolist(), there[torch.tensor([0])].device.type)"
+    """The stand-in refuses what CUDA refuses and takes what CUDA takes, else the first test would show nothing."""
+    done = subprocess.run(
+        [sys.executable, "-c", MIXED], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
-    folder = Path(__file__).parent
-    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines() == [*3 * ["refused"], "[3.0, 3.0] elsewhere"], done.stderr
+    assert done.stdout.splitlines() == [*10 * ["refused"], "[3.0, 3.0] [1.0, 7.0] 1.0"], done.stderr
+
+
+MIXED = """
+import torch, other_device
+library = other_device.install()
+there, here = torch.ones(2, device="elsewhere"), torch.ones(2)
+index, number = torch.tensor([0]), torch.ones(())
+wrong = (
+    lambda: there + here,
+    lambda: here + there.sum(),
+    lambda: torch.cat([there, here]),
+    lambda: torch.stack([there.sum(), number]),
+    lambda: here[index.to("elsewhere")],
+    lambda: there.index_select(0, index),
+    lambda: there.index_put_((index,), here[:1]),
+    lambda: here.index_put_((index,), there[:1]),
+    lambda: number.add_(there.sum()),
+    there.numpy,
+)
+for one in wrong:
+    try:
+        one()
+    except (RuntimeError, TypeError):
+        print("refused")
+there[torch.tensor([1])] = 7.0
+print((torch.ones(2, device="elsewhere") + 2 * number).cpu().tolist(), there.cpu().tolist(), there[index].item())
+"""

@@ -138,7 +138,11 @@ def _check_classes(model: nn.Module, own: Mapping[str, Tensor], state: Mapping[s
     given = state.get(head)
     if given is None or given.ndim != 2 or given.shape[1:] != own[head].shape[1:] or len(given) == len(own[head]):
         return
-    hint = "; where a class has no record, the data must name all classes" if len(given) > len(own[head]) else ""
+    hint = (
+        "; where classes merely lack records, bring a Parquet file that names them all"
+        if len(given) > len(own[head])
+        else ""
+    )
     raise BadInput(f"{what} are for {len(given)} classes, the data have {len(own[head])}{hint}")
 
 

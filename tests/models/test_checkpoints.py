@@ -172,7 +172,7 @@ def test_fit_names_the_first_differences(model, changes, message):
 
 
 def test_fit_says_when_only_the_number_of_classes_differs(model):
-    with pytest.raises(BadInput, match=r"^initial weights are for 100 classes, the data have 10; where a class"):
+    with pytest.raises(BadInput, match=r"^initial weights are for 100 classes, the data have 10; where"):
         fit(model, build(ConvNet(), SHAPE, 100, 0).state_dict(), "initial weights")
     with pytest.raises(BadInput, match=r"^weights are for 7 classes, the data have 10$"):
         fit(model, build(ConvNet(), SHAPE, 7, 0).state_dict(), "weights")

@@ -72,6 +72,25 @@ def test_before_and_after(finished, finished_store):
     assert "Yeom 2018" in said(app.run())  # the attack's own docstring
 
 
+def test_the_roc_has_both_kinds_of_axes(finished_store):
+    app = opened()
+
+    def axes() -> str:
+        (figure,) = app.get("plotly_chart")  # of the page, only the ROC is drawn at first
+        return json.loads(figure.proto.spec)["layout"]["xaxis"].get("type", "linear")
+
+    assert axes() == "log"
+    next(switch for switch in app.get("button_group") if switch.label == "Axes").set_value("linear").run()
+    assert axes() == "linear"
+    app.multiselect[0].set_value(["entropy", "correctness"]).run()
+    assert axes() == "linear" and not app.exception  # the choice outlives another choice of attacks
+    app.switch_page("overview.py").run()
+    next(switch for switch in app.get("button_group") if switch.label == "Axes").set_value("log-log").run()
+    assert not app.exception
+    specs = [json.loads(figure.proto.spec)["layout"]["xaxis"].get("type") for figure in app.get("plotly_chart")]
+    assert specs.count("log") == 1
+
+
 def test_further_measures_have_their_interval_and_count(finished, finished_store):
     app = unfold(opened(), "Balanced accuracy")
     store, experiment = finished

@@ -26,7 +26,7 @@ print(json.dumps([sorted(warmed), sorted(set(sys.modules) - warmed)]))
 """
 
 
-def test_warmed_pages_import_next_to_nothing_and_never_torch(finished_store: Store) -> None:
+def test_warmed_pages_import_next_to_nothing_and_wait_for_no_torch(finished_store: Store) -> None:
     told = {**os.environ, "REWINDLAB_STORE": str(finished_store.root)}
     done = subprocess.run(
         [sys.executable, "-c", CODE], cwd=ROOT, env=told, capture_output=True, text=True, timeout=200, check=True
@@ -36,3 +36,13 @@ def test_warmed_pages_import_next_to_nothing_and_never_torch(finished_store: Sto
     assert {"scipy.stats", "pages.attack_words", "core.figures.roc", "plotly.graph_objs.heatmap"} <= warmed
     assert "pages.overview" not in warmed  # a page's script is run, not imported
     assert {name for name in later if name.startswith(("core", "pages", "scipy", "plotly.graph_objs.layout"))} == set()
+
+
+def test_the_engine_is_imported_behind_the_page() -> None:
+    code = (
+        "import sys, threading; from pages.warm import engine; engine(); engine(); print('torch' in sys.modules)\n"
+        "(timer,) = [t for t in threading.enumerate() if isinstance(t, threading.Timer)]\n"
+        "timer.join(); print('core.stages' in sys.modules, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["False", "True True"]
