@@ -1,4 +1,4 @@
-"""The tables of the README: ready-made sweeps (`core.sweeps.presets`), one recipe per data set, several seeds each.
+"""The tables of both READMEs: ready-made sweeps (`core.sweeps.presets`), one recipe per data set, several seeds each.
 
     python benchmarks/sweeps.py demo ablation defences selection location rounds fraction lambda modes --seeds 5
     python benchmarks/sweeps.py location30 ablation defences selection --seeds 3 --data location30.parquet

@@ -105,7 +105,7 @@ def tpr(found: dict[str, Any] | None, fpr: str = "0.01") -> str:
 def sweep_text(rows: pd.DataFrame, write: str = "plain", bootstrapped: dict[tuple, Interval] | None = None) -> str:
     """One line per method and strength: mean over seeds with Student's t interval, or the interval of a single audit.
 
-    write: "plain" columns, or "markdown" for the README. bootstrapped: another interval of the AUC by method and
+    write: "plain" columns, or "markdown" for a README. bootstrapped: another interval of the AUC by method and
     strength, see `core.sweeps.results.bootstrapped`. Guarantees of DP-SGD (ε and δ, and whether they cover the
     fine-tuning alone) have a column where there are some.
     """

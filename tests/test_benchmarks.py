@@ -1,4 +1,4 @@
-"""The commands that the README names for its numbers start, from the root of the repository, with nothing set."""
+"""The commands that the READMEs name for its numbers start, from the root of the repository, with nothing set."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_every_cell_of_the_attack_table_has_its_interval() -> None:
     assert tpr(None) == "–"
 
 
-def test_the_readme_names_scripts_that_are_there() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_readmes_name_scripts_that_are_there() -> None:
+    readme = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "benchmarks/README.md"))
     named = {word.split("`")[0].split(" ")[0] for word in readme.split("benchmarks/")[1:]}
     assert {name for name in named if name.endswith(".py")} <= {path.name for path in (ROOT / "benchmarks").iterdir()}
