@@ -55,7 +55,8 @@ class CWRF(Config):
     layer_fractions: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
     """Own share for single layers, outside the ranking: parameter name → share."""
     base: Literal["trained", "pve"] = "pve"
-    """Weights that are kept: of the scoring run (pve: the paper) or of the trained model (a model you bring)."""
+    """Weights that are kept: of the scoring run (pve: the paper; often the more exposed start, see the README) or
+    of the trained model (a model you bring)."""
     mode: Literal["A1", "A2", "A3"] = "A3"
     """A3: rewind, freeze, tune the rest (CWRF). A2: rewind, tune only the rewound. A1: set to zero, tune the rest."""
     finetune: Finetune = Finetune()
