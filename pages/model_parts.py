@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
+from pydantic import ValidationError
 
 from core.config import BadInput
 from core.data.facts import check_sizes, facts
@@ -13,8 +14,11 @@ from core.experiment import Experiment, complete, title
 from core.figures.numbers import seconds
 from core.training import TrainConfig
 from core.training.recipes import suggested
-from pages import experiments, forms
+from pages import experiments, forms, frame
 from pages.uploads import say
+
+FIRST = ("epochs", "lr")
+"""Fields of the recipe that are always in sight."""
 
 
 def architecture(base: Experiment, data: str, key: str) -> dict[str, Any]:
@@ -36,10 +40,23 @@ def recipe(base: Experiment, data: str, model: str, key: str) -> dict[str, Any]:
             else "A starting point for these data and this architecture; change the data or the architecture and "
             "another one is offered."
         )
-        start = base.train if known else suggested(data, model)
-        train = forms.form(TrainConfig, start, f"{key}-recipe-{data}-{model}")
+        start = (base.train if known else suggested(data, model)).model_dump()
+        name = f"{key}-recipe-{data}-{model}"
+        first = forms.form(TrainConfig, start, name, only=FIRST)
+        finer = frame.folded_fields(
+            name, recipe_in_words, start, lambda then: forms.form(TrainConfig, then, name, exclude=FIRST)
+        )
         seed = forms.form(Experiment, {"seed": base.seed}, f"{key}-seed", only=("seed",))["seed"]
-    return {"train": train, "seed": seed}
+    return {"train": finer | {field: first[field] for field in FIRST}, "seed": seed}
+
+
+def recipe_in_words(value: dict[str, Any]) -> str:
+    """The finer fields of a recipe in one line."""
+    try:
+        recipe = TrainConfig.model_validate(value)
+    except ValidationError:  # what is wrong stands below the forms
+        return "Optimizer, batches, objective"
+    return f"{recipe.optimizer}, {recipe.schedule} schedule, batches of {recipe.batch_size}, {recipe.objective.title}"
 
 
 def carried(base: Experiment, model: dict[str, Any]) -> dict[str, Any]:

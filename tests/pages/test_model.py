@@ -62,12 +62,14 @@ def test_shows_the_finished_experiments_curves_and_accuracies(page: AppTest) -> 
 
 
 def test_another_seed_is_estimated_from_the_finished_run_and_started(page: AppTest, submitted: list[dict]) -> None:
+    unfold(page, "sgd, cosine schedule, batches of ")
+    field(page, "number_input", "train", "momentum").set_value(0.5).run()
     field(page, "number_input", "train", "epochs").set_value(7).run()
     assert "of training** (estimate)" in texts(page) and "Basis: " in texts(page)
     button(page, "Train").click().run()
     assert len(submitted) == 1
     sent = Experiment.model_validate(submitted[0])
-    assert sent.train.epochs == 7 and sent.weights is None
+    assert (sent.train.epochs, sent.train.momentum) == (7, 0.5) and sent.weights is None
     # what the forms do not show is that of the experiment before
     assert sent.model.channels == (8, 8) and sent.defence and sent.defence.finetune.epochs == 2
 
@@ -75,6 +77,7 @@ def test_another_seed_is_estimated_from_the_finished_run_and_started(page: AppTe
 def test_every_architecture_has_its_recipe_and_typed_values_come_back(page: AppTest) -> None:
     field(page, "number_input", "train", "epochs").set_value(9).run()
     field(page, "selectbox", "train", "model.kind").set_value("vit").run()
+    unfold(page, "adamw, ")
     assert field(page, "selectbox", "train", "optimizer").value == "adamw"
     assert "not known yet" in texts(page)
     field(page, "selectbox", "train", "model.kind").set_value("convnet").run()
