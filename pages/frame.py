@@ -189,7 +189,9 @@ def folded_fields(
     label: words for such values; start: what the fields say before anybody touches them; draw_them: draws the fields
     from the values they had when they were unfolded and returns what they say now.
     """
-    kept = st.session_state.setdefault(f"fields-{key}", {"start": start, "said": start})
+    kept = st.session_state.get(f"fields-{key}")
+    if kept is None or kept["given"] != start:  # the same form for another experiment starts anew
+        kept = st.session_state[f"fields-{key}"] = {"given": start, "start": start, "said": start}
     if not st.session_state.get(name := f"folded-{key}"):
         kept["start"] = kept["said"]
     with st.expander(label(kept["start"]), key=name, on_change="rerun") as box:

@@ -277,3 +277,25 @@ def test_every_field_of_a_whole_experiment_has_a_form() -> None:
 
     app = AppTest.from_function(script, default_timeout=30).run()
     assert not app.exception and app.session_state["same"]
+
+
+def test_folded_fields_follow_another_start():
+    def app() -> None:
+        import streamlit as st
+
+        from pages import frame
+
+        start = {"n": st.session_state.get("base", 1)}
+        said = frame.folded_fields("k", lambda value: f"n {value['n']}", start, lambda then: then | {"n": 7})
+        st.text(f"{said['n']}")
+
+    page = AppTest.from_function(app).run()
+    assert (page.expander[0].label, page.text[0].value) == ("n 1", "1")
+    page.session_state["folded-k"] = True
+    assert page.run().text[0].value == "7"
+    page.session_state["folded-k"] = False
+    page.run()
+    assert (page.expander[0].label, page.text[0].value) == ("n 7", "7")  # what was said stays
+    page.session_state["base"] = 5  # another experiment
+    page.run()
+    assert (page.expander[0].label, page.text[0].value) == ("n 5", "5")
