@@ -113,7 +113,7 @@ def test_from_first_paint_to_a_second_rewind(app: App, page) -> None:
     epochs.fill("3000")
     epochs.press("Enter")
     settle(page)
-    page.get_by_role("button", name="Rewind and fine-tune").click()
+    press(page, "Rewind and fine-tune", "Running for")
     press(page, "Cancel", "It was cancelled")
     assert page.get_by_role("button", name="Resume").count() == 1
     assert "Traceback" not in app.log.read_text()
