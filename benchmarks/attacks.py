@@ -173,6 +173,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="Parquet file of location30 or cifar10")
     parser.add_argument("--store")
     given = parser.parse_args()
+    if not given.defence and given.how != ["cwrf"]:
+        parser.error("--how says how --defence is used: name one")
     found = {how: audited(given, how) for how in given.how}
     if len(found) == 2 and given.seeds > 1:
         print(f"\n{' minus '.join(found)}, paired by seed:\n\n{contrast(*found.values())}")

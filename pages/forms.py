@@ -121,6 +121,14 @@ def validated(model_type: type[M], data: dict[str, Any]) -> M | None:
         return None
 
 
+def told(model_type: type[M], data: dict[str, Any], say: Callable[[M], str], otherwise: str) -> str:
+    """What `say` says of the config; `otherwise` where it is none, which the page says elsewhere."""
+    try:
+        return say(model_type.model_validate(data))
+    except ValidationError:
+        return otherwise
+
+
 def words(name: str) -> str:
     """A field's name as a label: "weight_decay" → "Weight decay"."""
     if name in _SPELLED:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
-from pydantic import ValidationError
 
 from core.config import BadInput
 from core.data.facts import check_sizes, facts
@@ -52,11 +51,12 @@ def recipe(base: Experiment, data: str, model: str, key: str) -> dict[str, Any]:
 
 def recipe_in_words(value: dict[str, Any]) -> str:
     """The finer fields of a recipe in one line."""
-    try:
-        recipe = TrainConfig.model_validate(value)
-    except ValidationError:  # what is wrong stands below the forms
-        return "Optimizer, batches, objective"
-    return f"{recipe.optimizer}, {recipe.schedule} schedule, batches of {recipe.batch_size}, {recipe.objective.title}"
+    return forms.told(
+        TrainConfig,
+        value,
+        lambda r: f"{r.optimizer}, {r.schedule} schedule, batches of {r.batch_size}, {r.objective.title}",
+        "Optimizer, batches, objective",
+    )
 
 
 def carried(base: Experiment, model: dict[str, Any]) -> dict[str, Any]:

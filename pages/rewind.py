@@ -88,11 +88,9 @@ def rewinding(now: Current, layers: pd.DataFrame) -> CWRF | None:
 
 def tuning_in_words(value: dict[str, Any]) -> str:
     """How long, and with which objective."""
-    try:
-        tuning = Finetune.model_validate(value)
-    except ValidationError:  # what is wrong stands below the controls
-        return "Fine-tuning"
-    return f"Fine-tuning: {tuning.epochs} epochs of {tuning.objective.title}"
+    return forms.told(
+        Finetune, value, lambda f: f"Fine-tuning: {f.epochs} epochs of {f.objective.title}", "Fine-tuning"
+    )
 
 
 def finer(now: Current, layers: pd.DataFrame, start: dict[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def warm() -> None:
 def engine() -> None:
     """Import the engine, torch with it, a second from now in a thread of its own: somebody may be about to ask for it.
 
-    That costs seconds of one core and torch's memory once per server; who asks waits a second instead of five.
+    That costs seconds of one core and torch's memory, once per server.
     """
     timer = Timer(1.0, importlib.import_module, ("core.stages",))
     timer.daemon = True

@@ -102,6 +102,11 @@ def _inner(value):
     return torch.device("cpu") if isinstance(value, torch.device) else value
 
 
+def in_this_process(function, tasks, *, shared=(), **how):
+    """In the place of `core.parallel.fan_out`: processes of their own would not know what was set here."""
+    return (function(*shared, *task) for task in tasks)
+
+
 def install() -> torch.library.Library:
     """Make the device known to torch and the one that the engine computes on; before the engine's other imports."""
     backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=Module())
@@ -113,7 +118,7 @@ def install() -> torch.library.Library:
     torch.Generator = Generator
     device.device = lambda: torch.device(NAME)
     device.low_precision = lambda: None  # autocast would need kernels of this device
-    parallel.fan_out = lambda function, tasks, *, shared=(), **how: (function(*shared, *task) for task in tasks)
+    parallel.fan_out = in_this_process
     return library
 
 

@@ -19,6 +19,7 @@ from core.experiment import Experiment, run
 from core.store import Store
 from core.training import loop
 from core.training.device import autocast
+from tests import other_device
 
 SIZES = {"kind": "digits", "members": 40, "non_members": 40, "reference": 40, "population": 60}
 BASE: dict[str, Any] = {
@@ -49,9 +50,7 @@ for objective in get_args(get_args(Objective)[0]):
 @pytest.fixture
 def in_this_process(monkeypatch):
     """Reference models trained here, where the number format is set."""
-    monkeypatch.setattr(
-        parallel, "fan_out", lambda function, tasks, *, shared=(), **how: (function(*shared, *task) for task in tasks)
-    )
+    monkeypatch.setattr(parallel, "fan_out", other_device.in_this_process)
 
 
 @pytest.mark.slow
